@@ -1,0 +1,47 @@
+# Everything runs in .venv, which any target makes first where it is missing or older than what it is made from.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.made
+WORKERS ?= auto
+
+.PHONY: help run test check format bench lock clean
+
+help: ## Say what each target does
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tracewatchd needs Python 3.11 or newer; name one: make PYTHON=python3.12")'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+run: $(STAMP) ## Start the daemon on an embedded Postgres; it watches ./data (a small sample is written where that is empty)
+	@$(BIN)/python -m tracewatchd.cli.main sample --if-empty --runs 200 --seed 1 ./data
+	@exec $(BIN)/tracewatchd run ./data
+
+check: $(STAMP) ## Static checks: style, types, import contracts
+	@$(BIN)/ruff check --quiet . && $(BIN)/ruff format --quiet --check .
+	@$(BIN)/mypy --no-error-summary
+	@$(BIN)/lint-imports --no-cache >/dev/null || $(BIN)/lint-imports --no-cache
+
+format: $(STAMP) ## Put the source into its one format
+	@$(BIN)/ruff format --quiet . && $(BIN)/ruff check --quiet --fix .
+
+test: $(STAMP) ## Run every test, with branch coverage of subprocesses too
+	@tests/system-packages
+	@rm -f .coverage .coverage.*
+	$(BIN)/coverage run -m pytest --numprocesses=$(WORKERS)
+	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+bench: $(STAMP) ## Measure throughput, memory and latency against stated peers; writes docs/benchmarks.md
+	@tests/system-packages
+	$(BIN)/python benchmarks/bench.py
+
+lock: $(STAMP) ## Write constraints.txt from the newest versions that pyproject.toml allows
+	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
+	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+clean: ## Remove what the targets made (not ./data)
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -1,0 +1,1 @@
+"""Pure words and rules: nothing here does I/O or logs."""

@@ -1,0 +1,358 @@
+"""The catalogue of events: everything that tracewatchd says about itself while it runs.
+
+An event is told, never printed: log lines, metrics and progress are listeners. Its name is ``noun.past_verb`` or
+``noun.state``; fields carry their unit in their name. The documentation page and the alert rules are made from and
+tested against this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import ClassVar, Literal, TypeAlias
+
+import msgspec
+
+CATALOGUE_VERSION = 1
+"""Written as ``v`` into every line; raised when an event changes its meaning or loses a field."""
+
+Level = Literal["debug", "info", "warning", "error", "critical"]
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One thing that happened. The docstring of each kind says what it means and what to do, if anything."""
+
+    event: ClassVar[str]
+    level: ClassVar[Level] = "info"
+
+
+Tell: TypeAlias = Callable[[Event], None]
+"""How any room says that something happened; must return at once and never raise."""
+
+
+class DaemonStarted(Event):
+    """The process is up and has read its configuration."""
+
+    event = "daemon.started"
+    version: str
+    pid: int
+    roots: tuple[str, ...]
+
+
+class DaemonStandby(Event):
+    """Another daemon holds the lease of one of our sources; we take over when it ends."""
+
+    event = "daemon.standby"
+    source: str
+    holder: str
+
+
+class DaemonReady(Event):
+    """Watches stand and the first sweep is scheduled: a run file written from now on becomes a row."""
+
+    event = "daemon.ready"
+    roots: tuple[str, ...]
+    database: str
+
+
+class DaemonStopping(Event):
+    """A stop was asked for: one last quick sweep, then what is in flight is committed within ``shutdown_s``."""
+
+    event = "daemon.stopping"
+    cause: str
+    shutdown_s: float
+
+
+class DaemonStopped(Event):
+    """The process ends now. ``left_files`` were seen but not committed; they wait on disk for the next start."""
+
+    event = "daemon.stopped"
+    exit_code: int
+    left_files: int
+    uptime_s: float
+    cause: str
+    hint: str = ""
+
+
+class LeaseAcquired(Event):
+    """This process is now the one daemon of the source."""
+
+    event = "lease.acquired"
+    source: str
+    holder: str
+
+
+class LeaseLost(Event):
+    """Another process became the daemon of the source while we could not renew; we stand by again."""
+
+    event = "lease.lost"
+    level = "warning"
+    source: str
+    holder: str
+
+
+class BatchCommitted(Event):
+    """One transaction committed: the canonical line of the line. Counts are in files."""
+
+    event = "batch.committed"
+    source: str
+    files: int
+    outcomes: Mapping[str, int]
+    size_bytes: int
+    read_s: float
+    commit_s: float
+    waiting_files: int
+
+
+class BatchHalved(Event):
+    """A batch was refused because of its content; its halves are tried to find the one record that is to blame."""
+
+    event = "batch.halved"
+    level = "warning"
+    source: str
+    files: int
+    error: str
+    sqlstate: str | None = None
+
+
+class BatchRetried(Event):
+    """A batch failed for a reason that heals and is tried again after ``wait_s``."""
+
+    event = "batch.retried"
+    level = "warning"
+    source: str
+    files: int
+    error: str
+    wait_s: float
+    sqlstate: str | None = None
+
+
+class FileQuarantined(Event):
+    """A run file cannot be stored and was set aside in the ledger; the file itself stays where it is.
+
+    ``quarantine show`` tells more; it is offered again when the file, our rules or the setting changes.
+    """
+
+    event = "file.quarantined"
+    level = "error"
+    source: str
+    path: str
+    reason: str
+    detail: str
+    sqlstate: str | None = None
+    size_bytes: int
+
+
+class FileUnreadable(Event):
+    """A run file or directory cannot be read right now; every sweep tries again. Told when it begins, not each time."""
+
+    event = "file.unreadable"
+    level = "error"
+    source: str
+    path: str
+    error: str
+
+
+class FileReadable(Event):
+    """What could not be read before can be read again."""
+
+    event = "file.readable"
+    source: str
+    path: str
+
+
+class FileSanitized(Event):
+    """A run was stored with replacements because jsonb cannot hold what its file holds; ``places`` counts them."""
+
+    event = "file.sanitized"
+    source: str
+    path: str
+    run_id: str
+    places: int
+
+
+class FileFromFuture(Event):
+    """A file says that it was extracted more than a day ahead of our clock; it wins over honest files until then."""
+
+    event = "file.from_future"
+    level = "warning"
+    source: str
+    path: str
+    extracted_at: str
+
+
+class HintsSuspectedLost(Event):
+    """Watch events may have been lost; a sweep follows at once and finds every file that they were about."""
+
+    event = "hints.suspected_lost"
+    level = "warning"
+    source: str
+    cause: str
+
+
+class WatchStarted(Event):
+    """A root is being watched. ``mode`` is ``events``, or ``polling`` where the file system sends none."""
+
+    event = "watch.started"
+    source: str
+    root: str
+    mode: str
+    file_system: str
+    poll_s: float | None = None
+
+
+class WatchRestarted(Event):
+    """The watcher of a root ended and was started again; a sweep covers the time between."""
+
+    event = "watch.restarted"
+    level = "warning"
+    source: str
+    cause: str
+    hint: str = ""
+
+
+class RootMissing(Event):
+    """A root is not there (not mounted, renamed?). It is looked for until it comes back; nothing in it counts as gone."""
+
+    event = "root.missing"
+    level = "error"
+    source: str
+    root: str
+    error: str
+
+
+class RootReturned(Event):
+    """A root that was missing is there; it is watched and swept."""
+
+    event = "root.returned"
+    source: str
+    root: str
+    missing_s: float
+
+
+class RootReplaced(Event):
+    """A root has another device or inode than before (mounted anew?); it is watched and swept from the start."""
+
+    event = "root.replaced"
+    level = "warning"
+    source: str
+    root: str
+
+
+class SweepFinished(Event):
+    """The canonical line of a sweep. States count run files and add up to ``files``; ``ignored`` is everything else."""
+
+    event = "sweep.finished"
+    source: str
+    depth: str
+    cause: str
+    verdict: str
+    files: int
+    states: Mapping[str, int]
+    findings: Mapping[str, int]
+    ignored: int
+    directories: int
+    took_s: float
+
+
+class SweepFailed(Event):
+    """A sweep could not check everything it should have."""
+
+    event = "sweep.failed"
+    level = "error"
+    source: str
+    depth: str
+    error: str
+
+
+class FindingConfirmed(Event):
+    """Files and database disagree, and a second look said so again."""
+
+    event = "finding.confirmed"
+    level = "error"
+    source: str
+    kind: str
+    severity: str
+    path: str
+    detail: str
+    run_id: str | None = None
+
+
+class FindingsWithheld(Event):
+    """More findings than are told one by one; ``findings`` counts the rest by kind."""
+
+    event = "finding.withheld"
+    level = "error"
+    source: str
+    findings: Mapping[str, int]
+
+
+class StoreUnavailable(Event):
+    """Postgres does not answer. Files wait on disk; one such event per outage."""
+
+    event = "store.unavailable"
+    level = "error"
+    error: str
+    database: str
+
+
+class StoreAwaited(Event):
+    """Postgres still does not answer; told every 30 s of an outage."""
+
+    event = "store.awaited"
+    level = "error"
+    error: str
+    outage_s: float
+
+
+class StoreRecovered(Event):
+    """Postgres answers again, ``after_s`` after the outage began."""
+
+    event = "store.recovered"
+    after_s: float
+
+
+class StoreReplaced(Event):
+    """This is another database than the one we were connected to; everything that has a file is loaded again."""
+
+    event = "store.replaced"
+    level = "error"
+    before: str
+    now: str
+
+
+class StoreMigrated(Event):
+    """The tables were brought to a newer version."""
+
+    event = "store.migrated"
+    before: int
+    now: int
+
+
+class EmbeddedStarted(Event):
+    """The embedded Postgres runs; ``db url`` says how to reach it."""
+
+    event = "embedded.started"
+    directory: str
+    server_version: str
+    created: bool
+
+
+class EmbeddedStopped(Event):
+    """The embedded Postgres was stopped after the drain."""
+
+    event = "embedded.stopped"
+    directory: str
+    took_s: float
+
+
+class LogDropped(Event):
+    """Log lines were dropped because nothing read them fast enough; the work itself went on."""
+
+    event = "log.dropped"
+    level = "warning"
+    lines: int
+
+
+def catalogue() -> dict[str, type[Event]]:
+    """Every kind of event by its name, in the order of this module."""
+    return {kind.event: kind for kind in Event.__subclasses__()}

@@ -1,0 +1,36 @@
+"""What the database remembers of a file, and how a file's state follows from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from tracewatchd.model.record import Reason
+from tracewatchd.model.stamp import Stamp, Version
+
+LedgerState = Literal["acknowledged", "quarantined"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerRow:
+    """One file as the ledger knows it."""
+
+    path: str
+    stamp: Stamp
+    state: LedgerState
+    file_sha256: bytes | None
+    run_id: UUID | None
+    reason: Reason | None
+    detail: str | None
+    setting: str | None
+    rules: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RowVersion:
+    """What the table ``runs`` holds of one run, without its data."""
+
+    run_id: UUID
+    version: Version
+    rules: int
