@@ -18,7 +18,7 @@ CATALOGUE_VERSION = 1
 Level = Literal["debug", "info", "warning", "error", "critical"]
 
 
-class Event(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Event(msgspec.Struct, kw_only=True, omit_defaults=True):
     """One thing that happened. The docstring of each kind says what it means and what to do, if anything."""
 
     event: ClassVar[str]
@@ -211,7 +211,7 @@ class WatchRestarted(Event):
 
 
 class RootMissing(Event):
-    """A root is not there (not mounted, renamed?). It is looked for until it comes back; nothing in it counts as gone."""
+    """A root is not there (not mounted, renamed?). It is looked for until it is back; nothing in it is gone."""
 
     event = "root.missing"
     level = "error"

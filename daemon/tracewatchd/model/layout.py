@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 _DAY = re.compile(rb"\d{4}-\d{2}-\d{2}")
 _ENCODED = re.compile(r"%([0-9A-F]{2})")
+_NOT_UTF8 = re.compile("[\udc80-\udcff]")  # how surrogateescape spells a byte that is not UTF-8
 _SUFFIX = ".json"
 
 
@@ -20,7 +21,7 @@ def encode_path(raw: bytes) -> str:
     text = raw.replace(b"%", b"%25").decode("utf-8", "surrogateescape")
     if text.isascii():
         return text
-    return "".join(f"%{ord(c) - 0xDC00:02X}" if 0xDC80 <= ord(c) <= 0xDCFF else c for c in text)
+    return _NOT_UTF8.sub(lambda found: f"%{ord(found[0]) - 0xDC00:02X}", text)
 
 
 def decode_path(path: str) -> bytes:
@@ -56,13 +57,12 @@ class RunPath(NamedTuple):
     @classmethod
     def parse(cls, path: str) -> RunPath | None:
         """The parts of a path in its one spelling, or None where no run file can be at that path."""
-        parts = path.split("/")
-        if len(parts) != 3 or not parts[0]:
-            return None
-        day = day_of(parts[1].encode())
-        if day is None or not is_run_file_name(decode_path(parts[2])):
-            return None
-        return cls(parts[0], day, parts[2])
+        match path.split("/"):
+            case [folder, day_folder, name] if folder and is_run_file_name(decode_path(name)):
+                day = day_of(day_folder.encode())
+                return None if day is None else cls(folder, day, name)
+            case _:
+                return None
 
     @property
     def text(self) -> str:
