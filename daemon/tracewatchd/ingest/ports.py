@@ -28,7 +28,7 @@ class LineStore(Protocol):
         *,
         overwrite: bool = True,
     ) -> BatchResult:
-        """Write runs and ledger rows in one transaction (a file is acknowledged with its row or not at all); all of it or nothing."""
+        """Write runs and ledger rows in one transaction; all of it or nothing."""
         ...
 
     async def available(self) -> None:

@@ -138,8 +138,8 @@ class FileQuarantined(Event):
     path: str
     reason: str
     detail: str
-    sqlstate: str | None = None
     size_bytes: int
+    sqlstate: str | None = None
 
 
 class FileUnreadable(Event):
