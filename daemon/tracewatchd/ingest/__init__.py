@@ -1,1 +1,1 @@
-"""."""
+"""The line: paths in, committed rows and receipts out."""

@@ -1,0 +1,308 @@
+"""A root on disk: walking it, looking at its files and reading them, without ever following a symlink.
+
+Only reads. A path is the spelling of `tracewatchd.model.layout`; a *directory* is a path's first two parts,
+``<project folder>/<YYYY-MM-DD>``.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import NamedTuple, Self
+
+from tracewatchd.model.layout import day_of, decode_path, encode_path, is_run_file_name
+from tracewatchd.model.stamp import Stamp
+
+_OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+# O_NONBLOCK: opening a fifo that was put in a run file's place must not wait for a writer.
+_OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+
+class UnreadableError(Exception):
+    """A file or directory is there but cannot be read right now; the message says why."""
+
+    def __init__(self, path: str, error: OSError) -> None:
+        super().__init__(f"{path}: {error.strerror or error}")
+        self.path = path
+        self.cause = error.strerror or str(error)
+
+
+class RootIdentity(NamedTuple):
+    """Which directory a root is, as long as it is not mounted or made anew."""
+
+    device: int
+    inode: int
+
+
+class Body(NamedTuple):
+    """What one read of a file gave. ``stable`` says that the file had the same stamp before and after."""
+
+    stamp: Stamp
+    content: bytes
+    stable: bool
+
+
+@dataclass(slots=True)
+class Listing:
+    """One directory: stamps of its run files by path, in byte order of their paths, and what else there is."""
+
+    stamps: dict[str, Stamp] = field(default_factory=dict)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    ignored: int = 0
+
+
+@dataclass(slots=True)
+class Outline:
+    """The directories of a root, in byte order, and what stands outside them."""
+
+    directories: list[str] = field(default_factory=list)
+    unreadable: dict[str, str] = field(default_factory=dict)
+    ignored: int = 0
+
+
+class Folder:
+    """One root. Calls block: they belong in a worker thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def identity(self) -> RootIdentity:
+        """Which directory the root is now.
+
+        Raises:
+            UnreadableError: it is missing, no directory, or closed to us.
+        """
+        try:
+            status = self.root.stat()
+            if not stat.S_ISDIR(status.st_mode):
+                raise NotADirectoryError(20, "Not a directory")
+            os.close(os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+        except OSError as error:
+            raise UnreadableError(os.fspath(self.root), error) from error
+        return RootIdentity(status.st_dev, status.st_ino)
+
+    def outline(self) -> Outline:
+        """Every project-day's directory, and the count of what lies outside the layout.
+
+        Raises:
+            UnreadableError: the root itself cannot be listed.
+        """
+        found = Outline()
+        with _opened(self.root, "") as root:
+            for project in sorted(_entries(root, ""), key=lambda entry: os.fsencode(entry.name)):
+                if _is_directory(project):
+                    self._outline_project(root, os.fsencode(project.name), found)
+                else:
+                    found.ignored += 1
+        found.directories.sort(key=str.encode)
+        return found
+
+    def _outline_project(self, root: int, name: bytes, found: Outline) -> None:
+        project = encode_path(name)
+        try:
+            with _opened(name, project, root) as folder:
+                for entry in _entries(folder, project):
+                    if not _is_directory(entry):
+                        found.ignored += 1
+                    elif day_of(os.fsencode(entry.name)):
+                        found.directories.append(f"{project}/{entry.name}")
+                    else:
+                        found.ignored += _count_below(folder, entry)
+        except UnreadableError as error:
+            found.unreadable[error.path] = error.cause
+        except FileNotFoundError:
+            return
+
+    def listing(self, directory: str) -> Listing:
+        """The run files of one directory; an empty listing where there is no such directory.
+
+        Raises:
+            UnreadableError: the directory is there but cannot be listed.
+        """
+        found = Listing()
+        with self.reader() as reader:
+            folder = reader.directory(directory)
+            if folder is None:
+                return found
+            for entry in sorted(_entries(folder, directory), key=lambda entry: os.fsencode(entry.name)):
+                _list_entry(folder, directory, entry, found)
+        return found
+
+    def reader(self) -> Reader:
+        """Something to look at and read many files with; to be used in a ``with`` block."""
+        return Reader(self.root)
+
+
+class Reader:
+    """Looks at and reads files, holding each directory open once."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+        self._open: dict[str, int | None] = {}
+        self._stack = ExitStack()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    def directory(self, path: str) -> int | None:
+        """A descriptor of the directory, None where there is none (or only a symlink).
+
+        Raises:
+            UnreadableError: it is there but closed to us.
+        """
+        if path not in self._open:
+            self._open[path] = self._open_directory(path)
+        return self._open[path]
+
+    def _open_directory(self, path: str) -> int | None:
+        try:
+            at = self._stack.enter_context(_opened(self._root, ""))
+            for part in decode_path(path).split(b"/"):
+                at = self._stack.enter_context(_opened(part, path, at))
+        except FileNotFoundError:
+            return None
+        return at
+
+    def stamp(self, path: str) -> Stamp | None:
+        """The stamp of the regular file at this path, None where there is none.
+
+        Raises:
+            UnreadableError: a directory on the way is closed to us.
+        """
+        directory, _, name = path.rpartition("/")
+        folder = self.directory(directory)
+        if folder is None:
+            return None
+        try:
+            status = os.stat(decode_path(name), dir_fd=folder, follow_symlinks=False)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise UnreadableError(path, error) from error
+        return Stamp.of(status) if stat.S_ISREG(status.st_mode) else None
+
+    def read(self, path: str, limit_bytes: int) -> Body | None:
+        """The file's bytes with its stamps before and after, None where there is no regular file.
+
+        Reads at most ``limit_bytes`` + 1: a file that grew beyond the limit meanwhile is not stable.
+
+        Raises:
+            UnreadableError: the file is there but cannot be read.
+        """
+        directory, _, name = path.rpartition("/")
+        folder = self.directory(directory)
+        if folder is None:
+            return None
+        try:
+            descriptor = os.open(decode_path(name), _OPEN_FILE, dir_fd=folder)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            if _is_symlink(folder, decode_path(name)):
+                return None
+            raise UnreadableError(path, error) from error
+        with os.fdopen(descriptor, "rb", buffering=0) as file:
+            return _read_regular(path, file.fileno(), limit_bytes)
+
+
+def _read_regular(path: str, descriptor: int, limit_bytes: int) -> Body | None:
+    try:
+        before = os.fstat(descriptor)
+        if not stat.S_ISREG(before.st_mode):
+            return None
+        content = _read_all(descriptor, min(before.st_size, limit_bytes) + 1)
+        after = Stamp.of(os.fstat(descriptor))
+    except OSError as error:
+        raise UnreadableError(path, error) from error
+    return Body(after, content, stable=after == Stamp.of(before) and len(content) == after.size_bytes)
+
+
+def _read_all(descriptor: int, limit_bytes: int) -> bytes:
+    first = os.read(descriptor, limit_bytes)
+    if not first:
+        return first
+    chunks = [first]
+    left = limit_bytes - len(first)
+    while left and (chunk := os.read(descriptor, left)):
+        chunks.append(chunk)
+        left -= len(chunk)
+    return first if len(chunks) == 1 else b"".join(chunks)
+
+
+class _opened:  # noqa: N801 - reads like the function it stands for
+    """A directory's descriptor for a ``with`` block; `FileNotFoundError` where there is none or only a symlink."""
+
+    def __init__(self, name: Path | bytes, path: str, parent: int | None = None) -> None:
+        # The root may be a symlink: the operator named it. Below it nothing is followed.
+        flags = _OPEN_DIRECTORY if parent is not None else _OPEN_DIRECTORY & ~os.O_NOFOLLOW
+        try:
+            self._descriptor = os.open(name, flags, dir_fd=parent)
+        except (FileNotFoundError, NotADirectoryError) as error:
+            if parent is None:
+                raise UnreadableError(path or os.fspath(os.fsdecode(name)), error) from error
+            raise FileNotFoundError(path) from error
+        except OSError as error:
+            if parent is not None and _is_symlink(parent, os.fsencode(name)):
+                raise FileNotFoundError(path) from error
+            raise UnreadableError(path or os.fspath(os.fsdecode(name)), error) from error
+
+    def __enter__(self) -> int:
+        return self._descriptor
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        os.close(self._descriptor)
+
+
+def _entries(folder: int, path: str) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as error:
+        raise UnreadableError(path, error) from error
+
+
+def _list_entry(folder: int, directory: str, entry: os.DirEntry[str], found: Listing) -> None:
+    name = os.fsencode(entry.name)
+    path = f"{directory}/{encode_path(name)}"
+    if _is_directory(entry):
+        found.ignored += _count_below(folder, entry)
+    elif not is_run_file_name(name) or not entry.is_file(follow_symlinks=False):
+        found.ignored += 1
+    else:
+        try:
+            found.stamps[path] = Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            found.unreadable[path] = error.strerror or str(error)
+
+
+def _count_below(parent: int, entry: os.DirEntry[str]) -> int:
+    """Files anywhere below a directory outside the layout; it counts itself where its name looks like a file's."""
+    count = int(entry.name.endswith(".json"))
+    for _, _, names, _ in os.fwalk(entry.name, dir_fd=parent, follow_symlinks=False, onerror=None):
+        count += len(names)
+    return count
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _is_symlink(folder: int, name: bytes) -> bool:
+    try:
+        return stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode)
+    except OSError:
+        return False

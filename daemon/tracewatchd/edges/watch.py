@@ -1,0 +1,167 @@
+"""Hints from the kernel: which paths under a root changed. Hints may be lost, late, doubled or wrong.
+
+watchfiles tells neither that the kernel's queue overflowed nor what was in a directory before its watch existed, and a
+file name that is not UTF-8 ends it (https://github.com/samuelcolvin/watchfiles/issues/348 for the first). So this edge
+says when hints may have been lost, which directories are new, and raises when watching ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+from watchfiles import Change, awatch
+
+from tracewatchd.model.layout import RunPath, day_of, encode_path
+
+_QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+_DEFAULT_QUEUE_LIMIT = 16_384
+# A full queue of atomic writes is six events a file and three changes here; 0.4 stays above what 2,000 files at once
+# give (6,000 of 16,384) and below what a full queue gives (8,191).
+_SUSPICIOUS_SHARE = 0.4
+_WINDOW_S = 0.3
+_DEBOUNCE_MS = 50
+_STEP_MS = 5
+_IDLE_MS = 1000
+_LIMITS = {
+    errno.ENOSPC: "raise fs.inotify.max_user_watches (one watch per directory) with sysctl",
+    errno.EMFILE: "raise fs.inotify.max_user_instances with sysctl, or end other watchers",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Watching:
+    """The watches of the root stand: what happens from now on gives hints. Told once, first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Idle:
+    """Nothing changed for about a second: a moment to look whether the root is still the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hints:
+    """Run files that were added or changed, and directories that are new and so may hold unreported files."""
+
+    paths: tuple[str, ...]
+    new_directories: tuple[str, ...]
+    suspected_lost: bool
+
+
+Notice: TypeAlias = Watching | Idle | Hints
+
+
+class WatchEndedError(Exception):
+    """Watching a root ended; it can be started again. ``hint`` says what an operator can do, if anything."""
+
+    def __init__(self, cause: str, hint: str = "") -> None:
+        super().__init__(cause)
+        self.hint = hint
+
+
+async def watch(root: Path) -> AsyncIterator[Notice]:
+    """Notices about a root until it is left or watching ends.
+
+    Raises:
+        WatchEndedError: the watches could not be made or came to an end.
+    """
+    real = _real(root)
+    suspicion = _Suspicion(_queue_limit())
+    changes = awatch(
+        real,
+        watch_filter=None,
+        debounce=_DEBOUNCE_MS,
+        step=_STEP_MS,
+        rust_timeout=_IDLE_MS,
+        yield_on_timeout=True,
+        force_polling=False,
+        ignore_permission_denied=True,
+    )
+    async with aclosing(changes):
+        first = asyncio.ensure_future(anext(changes))
+        try:
+            # The watches are made synchronously when the generator is first run.
+            await asyncio.sleep(0)
+            if not first.done():
+                yield Watching()
+            yield _notice(real, await first, suspicion)
+            async for found in changes:
+                yield _notice(real, found, suspicion)
+        except (OSError, RuntimeError) as error:
+            raise _ended(error) from error
+        finally:
+            await _settled(first)
+    raise WatchEndedError("the stream of changes ended")
+
+
+async def _settled(task: asyncio.Future[set[tuple[Change, str]]]) -> None:
+    if not task.done():
+        task.cancel()
+        await asyncio.wait([task])
+
+
+def _ended(error: OSError | RuntimeError) -> WatchEndedError:
+    number = error.errno if isinstance(error, OSError) else None
+    if number is None and "OS file watch limit reached" in str(error):
+        number = errno.ENOSPC
+    return WatchEndedError(f"{type(error).__name__}: {error}", _LIMITS.get(number or 0, ""))
+
+
+class _Suspicion:
+    """Whether a burst of changes was so large that the kernel's queue may have overflowed before it."""
+
+    def __init__(self, queue_limit: int) -> None:
+        self._threshold = queue_limit * _SUSPICIOUS_SHARE
+        self._recent: deque[tuple[float, int]] = deque()
+
+    def seen(self, changes: int, now: float) -> bool:
+        self._recent.append((now, changes))
+        while self._recent[0][0] < now - _WINDOW_S:
+            self._recent.popleft()
+        if sum(count for _, count in self._recent) < self._threshold:
+            return False
+        self._recent.clear()
+        return True
+
+
+def _real(root: Path) -> Path:
+    # watchfiles reports paths under the root as it was named; following it once lets a symlinked root be compared.
+    return Path(os.path.realpath(root))
+
+
+def _queue_limit() -> int:
+    try:
+        return int(_QUEUE_LIMIT.read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return _DEFAULT_QUEUE_LIMIT
+
+
+def _notice(root: Path, changes: set[tuple[Change, str]], suspicion: _Suspicion) -> Notice:
+    if not changes:
+        return Idle()
+    lost = suspicion.seen(len(changes), asyncio.get_running_loop().time())
+    prefix = os.fsencode(root).rstrip(b"/") + b"/"
+    paths: dict[str, None] = {}
+    directories: dict[str, None] = {}
+    for change, name in changes:
+        raw = os.fsencode(name)
+        if change is Change.deleted or not raw.startswith(prefix):
+            continue
+        path = encode_path(raw.removeprefix(prefix))
+        if RunPath.parse(path):
+            paths[path] = None
+        elif change is Change.added and _may_be_directory(path):
+            directories[path] = None
+    return Hints(tuple(paths), tuple(directories), lost)
+
+
+def _may_be_directory(path: str) -> bool:
+    project, _, day = path.partition("/")
+    return bool(project) and (not day or day_of(day.encode()) is not None)
