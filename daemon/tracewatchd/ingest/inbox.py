@@ -38,7 +38,7 @@ class Receipt:
         return Counter(self.outcomes.values())
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Entry:
     """One path on its way. ``reread`` reads the file although its stamp is known."""
 
@@ -63,7 +63,8 @@ class Inbox:
     def __init__(self, limit: int) -> None:
         self._limit = limit
         self._waiting: dict[str, Entry] = {}
-        self._in_flight: dict[str, Entry | None] = {}
+        self._in_flight: dict[str, Entry] = {}
+        self._again: dict[str, Entry] = {}
         self._ready = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
@@ -94,20 +95,19 @@ class Inbox:
         else:
             self._add(entry)
 
+    def again(self, entry: Entry) -> None:
+        """Add a path that was on the line before; the limit is for what is new."""
+        self._add(entry)
+
     def _add(self, entry: Entry) -> bool:
         if self._closed:
             entry.settle(Outcome.PENDING)
             return False
-        if entry.path in self._in_flight:
-            again = self._in_flight[entry.path]
-            if again is None:
-                self._in_flight[entry.path] = entry
-            else:
-                again.merge(entry)
-        elif waiting := self._waiting.get(entry.path):
-            waiting.merge(entry)
+        place = self._again if entry.path in self._in_flight else self._waiting
+        if known := place.get(entry.path):
+            known.merge(entry)
         else:
-            self._waiting[entry.path] = entry
+            place[entry.path] = entry
         self._signal()
         return True
 
@@ -121,15 +121,15 @@ class Inbox:
             if len(self._waiting) < limit and not self._closed and linger_s:
                 await asyncio.sleep(linger_s)
             taken = [self._waiting.pop(path) for path in list(islice(self._waiting, limit))]
-            self._in_flight.update((entry.path, None) for entry in taken)
+            self._in_flight.update((entry.path, entry) for entry in taken)
             self._signal()
             return taken
 
     def done(self, entries: Sequence[Entry]) -> None:
         """These paths are out of flight; what was offered again meanwhile waits now."""
         for entry in entries:
-            again = self._in_flight.pop(entry.path, None)
-            if again is not None:
+            self._in_flight.pop(entry.path, None)
+            if again := self._again.pop(entry.path, None):
                 self._add(again)
 
     def back(self, entries: Sequence[Entry]) -> None:
@@ -137,8 +137,8 @@ class Inbox:
         rest = self._waiting
         self._waiting = {}
         for entry in entries:
-            again = self._in_flight.pop(entry.path, None)
-            if again is not None:
+            self._in_flight.pop(entry.path, None)
+            if again := self._again.pop(entry.path, None):
                 entry.merge(again)
             self._waiting[entry.path] = entry
         self._waiting.update(rest)
@@ -151,13 +151,13 @@ class Inbox:
 
     def abandon(self) -> int:
         """Settle everything that is left as pending; returns how many paths that were."""
-        left = [*self._waiting.values(), *filter(None, self._in_flight.values())]
-        count = self.unfinished
-        self._waiting.clear()
-        self._in_flight.clear()
+        places = (self._waiting, self._in_flight, self._again)
+        left = [entry for place in places for entry in place.values()]
+        for place in places:
+            place.clear()
         for entry in left:
             entry.settle(Outcome.PENDING)
-        return count
+        return len({entry.path for entry in left})
 
     def _signal(self) -> None:
         if self._waiting or self._closed:

@@ -1,0 +1,276 @@
+"""The line of one source: offered paths become committed rows, and whoever offered them gets a receipt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import Protocol, TypeVar
+
+from tracewatchd.edges.folder import Folder
+from tracewatchd.ingest.budget import ByteBudget
+from tracewatchd.ingest.commit import Retrying, Writer, Written
+from tracewatchd.ingest.inbox import Entry, Inbox, Receipt
+from tracewatchd.ingest.ports import LineStore
+from tracewatchd.ingest.read import ReadBatch, ReadRules, read_batch
+from tracewatchd.ingest.settle import Settling, Verdict
+from tracewatchd.model.events import (
+    BatchCommitted,
+    FileFromFuture,
+    FileQuarantined,
+    FileReadable,
+    FileSanitized,
+    FileUnreadable,
+    Tell,
+)
+from tracewatchd.model.ledger import LedgerRow
+from tracewatchd.model.record import Rejection, TraceRecord
+from tracewatchd.model.results import Outcome
+
+_FUTURE = timedelta(days=1)
+
+T = TypeVar("T")
+
+
+class Offload(Protocol):
+    """Runs blocking work in a worker thread."""
+
+    def __call__(self, work: Callable[[], T], /) -> Awaitable[T]:
+        """The result of ``work``."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LineLimits:
+    """The sizes and waits of a line."""
+
+    batch_rows: int
+    linger_s: float
+    writers: int
+    inbox_paths: int
+    settle_s: float
+    settle_limit_s: float
+    stamp_grain_s: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What a line shares with others or is given from above."""
+
+    store: LineStore
+    budget: ByteBudget
+    offload: Offload
+    retrying: Retrying
+    tell: Tell
+    now: Callable[[], datetime]
+
+
+class Line:
+    """Reads, batches and commits what is offered, with a few workers, until it is closed."""
+
+    def __init__(
+        self,
+        source: str,
+        folder: Folder,
+        around: Surroundings,
+        *,
+        limits: LineLimits,
+        rules: ReadRules,
+        overwrite: bool = True,
+    ) -> None:
+        self.source = source
+        self._folder = folder
+        self._around = around
+        self._limits = limits
+        self._rules = rules
+        self._tell = around.tell
+        self._inbox = Inbox(limits.inbox_paths)
+        self._settling = Settling(settle_s=limits.settle_s, limit_s=limits.settle_limit_s, capacity=limits.inbox_paths)
+        self._later: dict[Entry, asyncio.TimerHandle] = {}
+        self._unreadable: set[str] = set()
+        self._writer = Writer(source, around.store, retrying=around.retrying, overwrite=overwrite, tell=around.tell)
+        self._share_bytes = around.budget.limit_bytes // limits.writers
+        self.progress = 0
+        """Rises with every batch that went through: what a watchdog may look at."""
+
+    @property
+    def backlog(self) -> int:
+        """Paths that wait, are in flight, or are being waited for."""
+        return self._inbox.unfinished + len(self._later)
+
+    def hint(self, path: str) -> bool:
+        """Say that a path may be interesting; False when there was no room and only a sweep will find it."""
+        return self._inbox.hint(path)
+
+    async def offer(self, paths: Sequence[str], *, reread: bool = False) -> Receipt:
+        """Put paths on the line, waiting for room; ``reread`` reads files although their stamp is known."""
+        receipt = Receipt(paths)
+        for path in paths:
+            await self._inbox.put(Entry(path, reread=reread, receipts=[receipt]))
+        return receipt
+
+    async def run(self) -> None:
+        """Work until the line is closed and empty.
+
+        Raises (in a group):
+            PermanentError: the store's surroundings are wrong.
+            TransientError: the retry policy gave up.
+        """
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._limits.writers):
+                workers.create_task(self._work())
+
+    def close(self) -> None:
+        """Take nothing more in; what was taken in before is still committed by `run`."""
+        self._inbox.close()
+
+    def abandon(self) -> int:
+        """Give up what is left: its receipts say pending. Returns how many paths that were."""
+        left = {entry.path for entry in self._later}
+        for entry, timer in self._later.items():
+            timer.cancel()
+            entry.settle(Outcome.PENDING)
+        self._later.clear()
+        return len(left) + self._inbox.abandon()
+
+    async def _work(self) -> None:
+        while entries := await self._inbox.take(self._limits.batch_rows, self._limits.linger_s):
+            known = await self._known(entries)
+            rest = await self._pass(entries, known, self._share_bytes)
+            while rest:
+                entry, cost_bytes = rest
+                rest = await self._pass([entry], known, cost_bytes)
+            self.progress += 1
+
+    async def _known(self, entries: Sequence[Entry]) -> dict[str, LedgerRow]:
+        paths = [entry.path for entry in entries]
+        async for attempt in self._around.retrying(lambda _: None):
+            with attempt:
+                await self._around.store.available()
+                return await self._around.store.ledger_rows(self.source, paths)
+        raise AssertionError("a policy ends with a result or an error")  # pragma: no cover - tenacity reraises
+
+    async def _pass(
+        self, entries: list[Entry], known: dict[str, LedgerRow], share_bytes: int
+    ) -> tuple[Entry, int] | None:
+        """Read and commit once within a share; returns what needs more than the share, with its cost in bytes."""
+        async with self._around.budget.charge(share_bytes):
+            started = _clock()
+            batch = await self._around.offload(
+                partial(read_batch, self._folder, entries, known, self._rules, share_bytes)
+            )
+            self._inbox.back(batch.postponed)
+            by_path = {entry.path: entry for entry in entries}
+            self._unsettled(batch, by_path)
+            self._say_readability(batch)
+            read = _clock()
+            written = await self._writer.write(batch.records, batch.rejections)
+        self._say_written(batch, written, read_s=read - started, commit_s=_clock() - read)
+        self._finish(batch, written, by_path)
+        return batch.too_costly
+
+    def _unsettled(self, batch: ReadBatch, by_path: dict[str, Entry]) -> None:
+        for unsettled in batch.unsettled:
+            path, now = unsettled.entry.path, _clock()
+            verdict = self._settling.look(path, unsettled.stamp, now)
+            if verdict is Verdict.LOOK_AGAIN:
+                self._inbox.done([by_path[path]])
+                self._look_later(by_path[path], self._settling.wait_s(path, now))
+            elif verdict is Verdict.BELIEVE and unsettled.rejection:
+                batch.rejections.append(unsettled.rejection)
+            else:
+                self._settling.forget(path)
+                batch.outcomes[path] = Outcome.PENDING
+
+    def _look_later(self, entry: Entry, wait_s: float) -> None:
+        self._later[entry] = asyncio.get_running_loop().call_later(wait_s, self._look_now, entry)
+
+    def _look_now(self, entry: Entry) -> None:
+        del self._later[entry]
+        self._inbox.again(entry)
+
+    def _finish(self, batch: ReadBatch, written: Written, by_path: dict[str, Entry]) -> None:
+        outcomes = batch.outcomes | written.outcomes | dict.fromkeys(batch.unreadable, Outcome.UNREADABLE)
+        for path, outcome in outcomes.items():
+            entry = by_path[path]
+            self._settling.forget(path)
+            self._inbox.done([entry])
+            entry.settle(outcome)
+        for path in written.retry:
+            by_path[path].reread = True
+            self._inbox.back([by_path[path]])
+        self._reread_fresh(batch.records)
+
+    def _reread_fresh(self, records: Iterable[TraceRecord]) -> None:
+        """Read once more, a little later, what was written so recently that its stamp may not tell a rewrite."""
+        grain_s = self._limits.stamp_grain_s
+        if not grain_s:
+            return
+        now = self._around.now().timestamp()
+        for record in records:
+            if now - record.stamp.mtime_ns / 1e9 < grain_s and len(self._later) < self._limits.inbox_paths:
+                self._look_later(Entry(record.path, reread=True), grain_s)
+
+    def _say_readability(self, batch: ReadBatch) -> None:
+        for path, error in batch.unreadable.items():
+            if path not in self._unreadable and len(self._unreadable) < self._limits.inbox_paths:
+                self._unreadable.add(path)
+                self._tell(FileUnreadable(source=self.source, path=path, error=error))
+        if self._unreadable:
+            read = {record.path for record in batch.records} | {rejection.path for rejection in batch.rejections}
+            for path in self._unreadable & read:
+                self._unreadable.discard(path)
+                self._tell(FileReadable(source=self.source, path=path))
+
+    def _say_written(self, batch: ReadBatch, written: Written, *, read_s: float, commit_s: float) -> None:
+        if not written.outcomes:
+            return
+        for record in batch.records:
+            self._say_oddities(record)
+        for rejection, sqlstate in written.rejected:
+            self._tell(_quarantined(self.source, rejection, sqlstate))
+        self._tell(
+            BatchCommitted(
+                source=self.source,
+                files=len(written.outcomes),
+                outcomes=_counted(written.outcomes.values()),
+                size_bytes=batch.size_bytes,
+                read_s=round(read_s, 4),
+                commit_s=round(commit_s, 4),
+                waiting_files=self.backlog,
+            )
+        )
+
+    def _say_oddities(self, record: TraceRecord) -> None:
+        if record.sanitized:
+            self._tell(
+                FileSanitized(
+                    source=self.source, path=record.path, run_id=str(record.run_id), places=len(record.sanitized)
+                )
+            )
+        if record.extracted_at > self._around.now() + _FUTURE:
+            self._tell(
+                FileFromFuture(source=self.source, path=record.path, extracted_at=record.extracted_at.isoformat())
+            )
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
+
+
+def _counted(outcomes: Iterable[Outcome]) -> dict[str, int]:
+    return dict(sorted(Counter(map(str, outcomes)).items()))
+
+
+def _quarantined(source: str, rejection: Rejection, sqlstate: str | None) -> FileQuarantined:
+    return FileQuarantined(
+        source=source,
+        path=rejection.path,
+        reason=rejection.reason,
+        detail=rejection.detail,
+        sqlstate=sqlstate,
+        size_bytes=rejection.stamp.size_bytes,
+    )
