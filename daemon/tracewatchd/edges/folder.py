@@ -51,6 +51,7 @@ class Body(NamedTuple):
 class Listing:
     """One directory: stamps of its run files by path, in byte order of their paths, and what else there is."""
 
+    exists: bool = False
     stamps: dict[str, Stamp] = field(default_factory=dict)
     unreadable: dict[str, str] = field(default_factory=dict)
     ignored: int = 0
@@ -94,12 +95,12 @@ class Folder:
         """
         found = Outline()
         with _opened(self.root, "") as root:
-            for project in sorted(_entries(root, ""), key=lambda entry: os.fsencode(entry.name)):
+            for project in _entries(root, ""):
                 if _is_directory(project):
                     self._outline_project(root, os.fsencode(project.name), found)
                 else:
                     found.ignored += 1
-        found.directories.sort(key=str.encode)
+        found.directories.sort()
         return found
 
     def _outline_project(self, root: int, name: bytes, found: Outline) -> None:
@@ -129,8 +130,11 @@ class Folder:
             folder = reader.directory(directory)
             if folder is None:
                 return found
-            for entry in sorted(_entries(folder, directory), key=lambda entry: os.fsencode(entry.name)):
+            found.exists = True
+            for entry in _entries(folder, directory):
                 _list_entry(folder, directory, entry, found)
+        # Paths hold no surrogates, so the order of their text is the order of their bytes, as in the ledger.
+        found.stamps = dict(sorted(found.stamps.items()))
         return found
 
     def reader(self) -> Reader:

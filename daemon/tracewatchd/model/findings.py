@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Literal
 
+from tracewatchd.model.results import Outcome
+
 Severity = Literal["info", "warning", "error", "critical"]
 Verdict = Literal["consistent", "inconsistent", "not_checked"]
 Depth = Literal["quick", "full", "deep"]
@@ -99,10 +101,11 @@ class Finding:
 
 @dataclass(slots=True)
 class VerificationResult:
-    """What a sweep found. ``states`` count run files; ``findings`` holds at most a page, ``counts`` all by kind.
+    """What a sweep found.
 
-    ``unchecked`` says, one sentence each, what could not be checked; where there is any, the verdict is
-    ``not_checked`` unless findings of severity error already say ``inconsistent``.
+    ``states`` counts run files; ``findings`` holds the first ones, ``counts`` all of them by kind; ``outcomes`` counts
+    what the line made of the paths that the sweep offered. ``unchecked`` says, one sentence each, what could not be
+    checked: where there is any, the verdict is ``not_checked``, unless findings already say ``inconsistent``.
     """
 
     source: str
@@ -111,7 +114,7 @@ class VerificationResult:
     counts: Counter[Kind] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
-    loaded_now: Counter[str] = field(default_factory=Counter)
+    outcomes: Counter[Outcome] = field(default_factory=Counter)
     ignored: int = 0
     directories: int = 0
     took_s: float = 0.0

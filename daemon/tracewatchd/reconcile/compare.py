@@ -1,0 +1,92 @@
+"""The comparison itself: what a file's stamp, its ledger row and its run's row say together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from uuid import UUID
+
+from tracewatchd.model.findings import FileState, Kind
+from tracewatchd.model.ledger import LedgerRow, RowVersion
+from tracewatchd.model.results import Outcome
+from tracewatchd.model.stamp import Stamp
+
+WORK = frozenset({Kind.MISSING, Kind.STALE, Kind.ORPHAN})
+"""What the line puts right: offered to it before it is called a finding."""
+
+STATE_AFTER: Mapping[Outcome, FileState] = {
+    Outcome.LOADED: FileState.LOADED,
+    Outcome.UPDATED: FileState.LOADED,
+    Outcome.UNCHANGED: FileState.LOADED,
+    Outcome.ALREADY_LOADED: FileState.LOADED,
+    Outcome.SUPERSEDED: FileState.SUPERSEDED,
+    Outcome.QUARANTINED: FileState.QUARANTINED,
+    Outcome.ALREADY_QUARANTINED: FileState.QUARANTINED,
+    Outcome.UNREADABLE: FileState.UNREADABLE,
+    Outcome.LEFT: FileState.PENDING,
+    Outcome.PENDING: FileState.PENDING,
+}
+"""A file's state by what the line said of it; a file that vanished has none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What the database says of some paths: rows of ``runs`` by run, and who else acknowledges those runs."""
+
+    versions: Mapping[UUID, RowVersion]
+    others: Mapping[UUID, list[tuple[str, LedgerRow]]]
+
+    def explained(self, run_id: UUID, sha256: bytes) -> bool:
+        """Whether some ledger row knows the bytes that the run's row came from."""
+        return any(row.file_sha256 == sha256 for _, row in self.others.get(run_id, ()))
+
+
+def doubtful(
+    rows: Iterable[LedgerRow], versions: Mapping[UUID, RowVersion], on_disk: Callable[[str], bool]
+) -> set[UUID]:
+    """Runs of which more must be asked: their row came from other bytes, or their file is not there."""
+    runs: set[UUID] = set()
+    for row in rows:
+        version = versions.get(row.run_id) if row.run_id else None
+        if version and (not on_disk(row.path) or version.version.sha256 != row.file_sha256):
+            runs.add(version.run_id)
+    return runs
+
+
+def judge(
+    stamp: Stamp | None, row: LedgerRow | None, known: Known, applies: Callable[[LedgerRow], bool]
+) -> Kind | FileState | None:
+    """Where one path stands: a state, a possible finding, or None where there is nothing to say any more.
+
+    ``applies`` says of a quarantine row whether its cause still holds.
+    """
+    if stamp is None:
+        return _without_file(row, known)
+    if row is None:
+        return Kind.MISSING
+    if row.stamp != stamp:
+        return Kind.STALE
+    if row.state == "quarantined":
+        return FileState.QUARANTINED if applies(row) else Kind.STALE
+    return _acknowledged(row, known)
+
+
+def _without_file(row: LedgerRow | None, known: Known) -> Kind | None:
+    if row is None or row.run_id is None or row.state == "quarantined":
+        return None
+    version = known.versions.get(row.run_id)
+    if version is None:
+        return Kind.LOST
+    others = known.others.get(row.run_id, ())
+    elsewhere = any(other.path != row.path and other.file_sha256 == version.version.sha256 for _, other in others)
+    return Kind.MOVED if elsewhere else Kind.GONE
+
+
+def _acknowledged(row: LedgerRow, known: Known) -> Kind | FileState:
+    version = known.versions.get(row.run_id) if row.run_id else None
+    if version is None:
+        return Kind.ORPHAN
+    if version.version.sha256 == row.file_sha256:
+        return FileState.LOADED
+    explained = known.explained(version.run_id, version.version.sha256)
+    return FileState.SUPERSEDED if explained else Kind.MISMATCH
