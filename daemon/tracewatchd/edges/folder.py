@@ -103,6 +103,17 @@ class Folder:
         found.directories.sort()
         return found
 
+    def days(self, project: str) -> list[str]:
+        """The directories of one project's folder, in byte order.
+
+        Raises:
+            UnreadableError: the folder is there but cannot be listed.
+        """
+        found = Outline()
+        with _opened(self.root, "") as root:
+            self._outline_project(root, decode_path(project), found)
+        return sorted(found.directories)
+
     def _outline_project(self, root: int, name: bytes, found: Outline) -> None:
         project = encode_path(name)
         try:

@@ -353,6 +353,15 @@ class LogDropped(Event):
     lines: int
 
 
+class LibraryLogged(Event):
+    """A library that we use logged a warning; usually the event after it says what it meant for us."""
+
+    event = "library.logged"
+    level = "warning"
+    library: str
+    message: str
+
+
 def catalogue() -> dict[str, type[Event]]:
     """Every kind of event by its name, in the order of this module."""
     return {kind.event: kind for kind in Event.__subclasses__()}
