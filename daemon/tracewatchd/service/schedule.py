@@ -106,7 +106,7 @@ def say_findings(result: VerificationResult, tell: Tell, standing: set[tuple[Kin
         if kind not in _TOLD_ELSEWHERE
     }
     if withheld:
-        tell(FindingsWithheld(source=result.source, findings=dict(withheld)))
+        tell(FindingsWithheld(source=result.source, findings={str(kind): n for kind, n in withheld.items()}))
     standing.clear()
     standing.update(now)
 
