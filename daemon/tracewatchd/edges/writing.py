@@ -1,0 +1,71 @@
+"""Writing a file so that nobody ever sees a part of it: temporary name beside it, then a rename."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+from tracewatchd.model.errors import PermanentError, TransientError
+
+_HEALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+
+
+def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+    """Put ``content`` at ``path`` in one step, in place of what may be there; its directory must exist.
+
+    The temporary name begins with ``.``, so that no watcher or sweep takes it for a run file, and is short, so that
+    any name that the file system allows can be written. ``durable`` waits until file and name are on the disk.
+
+    Raises:
+        TransientError: The disk is full or failing, or this process has too many files open.
+        PermanentError: The file cannot be written there (permissions, no such directory, read-only).
+    """
+    try:
+        _write(path, content, durable=durable)
+    except OSError as error:
+        reason = f"cannot write {os.fsencode(path)!r}: {error.strerror}"
+        if error.errno in _HEALS:
+            raise TransientError(
+                reason, hint=f"Look at the space and the health of the disk of {path.parent}."
+            ) from error
+        hint = f"Make sure that {path.parent} exists and that this user may write into it."
+        raise PermanentError(reason, hint=hint) from error
+
+
+def _write(path: Path, content: bytes, *, durable: bool) -> None:
+    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    with ExitStack() as undo:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        undo.callback(_remove, temporary)
+        try:
+            _write_all(descriptor, content)
+            if durable:
+                os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        temporary.replace(path)
+        undo.pop_all()
+    if durable:
+        _sync_directory(path.parent)
+
+
+def _write_all(descriptor: int, content: bytes) -> None:
+    rest = memoryview(content)
+    while rest:  # a signal or a full disk may cut one write short
+        rest = rest[os.write(descriptor, rest) :]
+
+
+def _remove(path: Path) -> None:
+    with suppress(OSError):
+        path.unlink()
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,83 @@
+"""Atomic writing: a file is there whole or not at all, and an error says what to do."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tracewatchd.edges.writing import write_file
+from tracewatchd.model.errors import PermanentError, TransientError
+from tracewatchd.model.layout import is_run_file_name
+
+
+def _names(directory: Path) -> list[str]:
+    return [entry.name for entry in directory.iterdir()]
+
+
+@given(content=st.binary(max_size=1_000), durable=st.booleans())
+def test_what_is_written_is_read(tmp_path_factory: pytest.TempPathFactory, content: bytes, durable: bool) -> None:  # noqa: FBT001 - drawn by Hypothesis
+    """Any bytes are read back as they were given, and nothing else is left in the directory."""
+    target = tmp_path_factory.mktemp("any") / "run.json"
+    write_file(target, content, durable=durable)
+    assert target.read_bytes() == content
+    assert _names(target.parent) == ["run.json"]
+
+
+def test_a_file_that_is_there_is_replaced_and_never_edited(tmp_path: Path) -> None:
+    """The new file takes the name; whoever had the old one open goes on reading it whole."""
+    target = tmp_path / "run.json"
+    write_file(target, b"old" * 100)
+    with target.open("rb") as reader:
+        write_file(target, b"new")
+        assert reader.read() == b"old" * 100
+    assert target.read_bytes() == b"new"
+
+
+def test_the_longest_name_can_be_written(tmp_path: Path) -> None:
+    """A name of 255 bytes leaves no room for a suffix, and needs none."""
+    target = tmp_path / ("x" * 250 + ".json")
+    write_file(target, b"{}")
+    assert target.read_bytes() == b"{}"
+
+
+def test_the_umask_decides_who_may_read(tmp_path: Path) -> None:
+    """A written file has the permissions of any other new file."""
+    (tmp_path / "ordinary").touch()
+    write_file(tmp_path / "run.json", b"{}")
+    assert (tmp_path / "run.json").stat().st_mode == (tmp_path / "ordinary").stat().st_mode
+
+
+def test_a_write_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that fills up in the middle: the target stays as it was, no temporary file stays, the error heals."""
+    target = tmp_path / "run.json"
+    write_file(target, b"old")
+    seen: list[str] = []
+    real_write = os.write
+
+    def fill_up(descriptor: int, content: memoryview) -> int:
+        if seen:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        seen.extend(name for name in _names(tmp_path) if name != "run.json")
+        return real_write(descriptor, content[:2])
+
+    monkeypatch.setattr(os, "write", fill_up)
+    with pytest.raises(TransientError, match="No space left") as raised:
+        write_file(target, b"newer")
+    assert "disk" in raised.value.hint
+    assert _names(tmp_path) == ["run.json"]
+    assert target.read_bytes() == b"old"
+    assert [is_run_file_name(os.fsencode(name)) for name in seen] == [False]
+
+
+def test_a_place_that_cannot_be_written_is_permanent(tmp_path: Path) -> None:
+    """A missing directory, or a file where a directory should be, is our surroundings' fault, and the hint names it."""
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "missing", tmp_path / "file"):
+        with pytest.raises(PermanentError) as raised:
+            write_file(directory / "run.json", b"{}")
+        assert str(directory) in raised.value.hint
