@@ -6,7 +6,7 @@ import asyncio
 import signal
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from tracewatchd.ingest.line import Line
 from tracewatchd.model.errors import ConfigError, NotCheckedError, PermanentError, TracewatchError, TransientError
