@@ -6,7 +6,7 @@ BIN := .venv/bin
 STAMP := .venv/.made
 WORKERS ?= auto
 
-.PHONY: help run test check format bench lock clean
+.PHONY: help run test check format docs bench lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -38,6 +38,9 @@ test: $(STAMP) ## Run every test, with branch coverage of subprocesses too
 bench: $(STAMP) ## Measure throughput, memory and latency against stated peers; writes docs/benchmarks.md
 	@tests/system-packages
 	$(BIN)/python benchmarks/bench.py
+
+docs: $(STAMP) ## Write the pages that are made from the code
+	@$(BIN)/python docs/make_events.py
 
 lock: $(STAMP) ## Write constraints.txt from the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
