@@ -55,7 +55,7 @@ def test_systemd_understands_every_line(tmp_path: Path) -> None:
 
 
 def test_the_unit_is_hardened() -> None:
-    """The exposure by systemd's own rating of the exposure stays at 2.0 or better (a unit without any hardening has 9.2)."""
+    """Systemd rates the exposure at 2.0 or better (a unit without any hardening has 9.2)."""
     result = _systemd_analyze("security", "--offline=true", "--no-pager", "--threshold=20", str(UNIT))
     assert result.returncode == 0, result.stdout[-300:]
 
