@@ -24,7 +24,7 @@ from tracewatchd.model.record import Reason, Rejection, Sanitize, TraceRecord
 from tracewatchd.model.sanitize import Changes, may_need_sanitizing, without_unstorable
 from tracewatchd.model.scan import JsonFaultError, members
 from tracewatchd.model.stamp import NO_EXTRACTION, Stamp
-from tracewatchd.model.times import time_of_milliseconds, written_time
+from tracewatchd.model.times import compact_day, time_of_milliseconds, written_time
 
 __all__ = ["CLEAN_COST", "SANITIZE_COST", "decode", "may_need_sanitizing"]
 
@@ -35,7 +35,7 @@ SANITIZE_COST = 12
 """The same where something may have to be replaced."""
 
 MAX_TEXT_BYTES = 1 << 20
-"""A name, run type or status whose JSON is longer does not go into its column."""
+"""A value whose JSON is longer does not go into a typed column."""
 
 MAX_PROJECT_BYTES = 1_000
 """A longer project name gives way to the folder's: projects are indexed, and an index key holds 2,704 bytes."""
@@ -51,12 +51,13 @@ _BLANK = re.compile(rb"[ \t\n\r]*+")
 _UTF8_STEP_BYTES = 1 << 16
 _BIGINT_END = 1 << 63
 _LONGEST_NUMBER = 1_000
+_TOO_LONG = b"..."
 _INTEGER = re.compile(rb"-?[0-9]{1,18}")
 _NUMBER = re.compile(r"-?[0-9]+(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?", re.ASCII)
 _UUID = re.compile(r"[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}", re.ASCII | re.IGNORECASE)
 _LAST_STRING = re.compile(rb'"([^"\\]*)"\s*\]\Z')
 _EMPTY_LIST = re.compile(rb"\[\s*\]")
-_DOTTED_PART = re.compile(r"(\d{4})(\d{2})(\d{2})T(\d{2})(\d{2})(\d{2})\d*Z(.{36})", re.ASCII)
+_DOTTED_PART = re.compile(r"(\d{8})T\d{6,}Z(.{36})", re.ASCII)
 _PLACES_TOLD = 3
 _KINDS = {
     b"": "missing",
@@ -221,29 +222,23 @@ def _parts(text: bytes, top: _Members | None) -> tuple[bytes, bytes | None]:
 
 
 def _kind(value: bytes | Raw) -> str:
-    return _KINDS.get(_first(value), "a number")
-
-
-def _first(value: bytes | Raw) -> bytes:
-    return bytes(memoryview(value)[:1])
+    return _KINDS.get(bytes(memoryview(value)[:1]), "a number")
 
 
 def _is_object(value: Raw) -> bool:
-    return _first(value) == b"{"
+    return memoryview(value)[:1].tobytes() == b"{"
 
 
-def _is_string(value: Raw) -> bool:
-    return _first(value) == b'"'
-
-
-def _is_given(value: Raw) -> bool:
-    return _first(value) not in (b"", b"n")
+def _given(value: Raw) -> bytes:
+    """The JSON of a value, empty where it is missing or null; a very long one is given as what fits no column."""
+    text = bytes(value) if len(value) <= MAX_TEXT_BYTES else _TOO_LONG
+    return b"" if text == b"null" else text
 
 
 def _run_id(run: _Members, envelope: _Members, path: RunPath) -> UUID:
     for value, place in ((run.id, "the run's id"), (envelope.run_id, "the run_id of the envelope's metadata")):
-        if _is_given(value):
-            if run_id := _uuid(value):
+        if given := _given(value):
+            if run_id := _uuid(given):
                 return run_id
             raise _RejectedError(Reason.BAD_RUN_ID, f"{place} is no UUID")
     if run_id := _uuid_of(path.named_run_id):
@@ -251,32 +246,26 @@ def _run_id(run: _Members, envelope: _Members, path: RunPath) -> UUID:
     raise _RejectedError(Reason.NO_RUN_ID, "neither the run, nor its envelope, nor the file's name has a run id")
 
 
-class _DottedOrder(NamedTuple):
-    """What a ``dotted_order`` (``<start>Z<run id>`` of each ancestor and of the run, joined by dots) tells."""
+class _DottedOrder:
+    """A ``dotted_order``: ``<start>Z<run id>`` of the root, of each ancestor and of the run itself, joined by dots."""
 
-    trace_date: date | None = None
-    trace_id: UUID | None = None
-    parent_run_id: UUID | None = None
-    run_date: date | None = None
+    def __init__(self, text: str | None) -> None:
+        self._parts = [] if text is None else text.split(".")
 
-    @classmethod
-    def of(cls, text: str | None) -> _DottedOrder:
-        """What the text tells, as far as it is one."""
-        if text is None:
-            return cls()
-        parts = text.rsplit(".", 2)
-        trace_date, trace_id = cls._part(text.partition(".")[0])
-        _, parent_run_id = cls._part(parts[-2]) if len(parts) > 1 else (None, None)
-        run_date, _ = cls._part(parts[-1])
-        return cls(trace_date, trace_id, parent_run_id, run_date)
+    def day(self, position: int) -> date | None:
+        """The UTC day in the part at this position."""
+        part = self._part(position)
+        return None if part is None else compact_day(part[1])
 
-    @staticmethod
-    def _part(part: str) -> tuple[date | None, UUID | None]:
-        found = _DOTTED_PART.fullmatch(part)
-        if found is None:
-            return None, None
-        start = written_time(f"{found[1]}-{found[2]}-{found[3]} {found[4]}:{found[5]}:{found[6]}")
-        return start.date() if start else None, _uuid_of(found[7])
+    def run_id(self, position: int) -> UUID | None:
+        """The run id in the part at this position."""
+        part = self._part(position)
+        return None if part is None else _uuid_of(part[2])
+
+    def _part(self, position: int) -> re.Match[str] | None:
+        if not -len(self._parts) <= position < len(self._parts):
+            return None
+        return _DOTTED_PART.fullmatch(self._parts[position])
 
 
 class _Columns:
@@ -285,22 +274,23 @@ class _Columns:
     def __init__(self) -> None:
         self.unfit: list[str] = []
 
-    def fit(self, column: str, value: Raw, read: Callable[[Raw], _T | None]) -> _T | None:
+    def fit(self, column: str, value: Raw, read: Callable[[bytes], _T | None]) -> _T | None:
         """What ``read`` makes of a value; None, and listed, where it can make nothing of it."""
-        if not _is_given(value):
+        given = _given(value)
+        if not given:
             return None
-        fitting = read(value)
+        fitting = read(given)
         if fitting is None:
             self.unfit.append(f"/columns/{column}")
         return fitting
 
     def parent_run_id(self, run: _Members, dotted: _DottedOrder) -> UUID | None:
         """The run's parent as either API generation names it."""
-        if _is_given(run.parent_run_id):
+        if _given(run.parent_run_id):
             return self.fit("parent_run_id", run.parent_run_id, _uuid)
-        if _is_given(run.parent_run_ids) and not _EMPTY_LIST.fullmatch(memoryview(run.parent_run_ids)):
+        if run.parent_run_ids and not _EMPTY_LIST.fullmatch(_given(run.parent_run_ids)):
             return self.fit("parent_run_id", run.parent_run_ids, _last_uuid)
-        return dotted.parent_run_id
+        return dotted.run_id(-2)
 
     def project(self, envelope: _Members, path: RunPath) -> str:
         """The project's raw name, or the folder's name."""
@@ -312,10 +302,10 @@ def _record(document: _Document, path: RunPath, stamp: Stamp, digest: bytes, san
     envelope = _Members() if document.metadata is None else _members(document.metadata)
     run_id = _run_id(run, envelope, path)
     columns = _Columns()
-    dotted = _DottedOrder.of(_text(run.dotted_order))
+    dotted = _DottedOrder(_text(_given(run.dotted_order)))
     start_time = columns.fit("start_time", run.start_time, _time)
-    run_date = start_time.date() if start_time else dotted.run_date or path.day
-    trace_id = columns.fit("trace_id", run.trace_id, _uuid) or dotted.trace_id or run_id
+    run_date = start_time.date() if start_time else dotted.day(-1) or path.day
+    trace_id = columns.fit("trace_id", run.trace_id, _uuid) or dotted.run_id(0) or run_id
     parent_run_id = columns.parent_run_id(run, dotted)
     is_root = parent_run_id is None and trace_id == run_id
     record = TraceRecord(
@@ -327,7 +317,7 @@ def _record(document: _Document, path: RunPath, stamp: Stamp, digest: bytes, san
         parent_run_id=parent_run_id,
         project=columns.project(envelope, path),
         run_date=run_date,
-        trace_date=dotted.trace_date or (run_date if is_root else None),
+        trace_date=dotted.day(0) or (run_date if is_root else None),
         name=columns.fit("name", run.name, _text),
         run_type=columns.fit("run_type", run.run_type, _lower),
         status=columns.fit("status", run.status, _lower),
@@ -355,23 +345,23 @@ def _needs_sanitizing(places: tuple[str, ...], run_id: UUID) -> _RejectedError:
     )
 
 
-def _text(value: Raw) -> str | None:
-    return _STRING.decode(value) if _is_string(value) and len(value) <= MAX_TEXT_BYTES else None
+def _text(given: bytes) -> str | None:
+    return _STRING.decode(given) if given.startswith(b'"') else None
 
 
-def _lower(value: Raw) -> str | None:
-    text = _text(value)
+def _lower(given: bytes) -> str | None:
+    text = _text(given)
     return None if text is None else text.lower()
 
 
-def _project(value: Raw) -> str | None:
+def _project(given: bytes) -> str | None:
     """A name that can be indexed; an empty one is as good as none."""
-    text = _text(value)
+    text = _text(given)
     return text if text is not None and len(text.encode()) <= MAX_PROJECT_BYTES else None
 
 
-def _uuid(value: Raw) -> UUID | None:
-    text = _text(value)
+def _uuid(given: bytes) -> UUID | None:
+    text = _text(given)
     return None if text is None else _uuid_of(text)
 
 
@@ -379,39 +369,38 @@ def _uuid_of(text: str) -> UUID | None:
     return UUID(text) if _UUID.fullmatch(text) else None
 
 
-def _last_uuid(value: Raw) -> UUID | None:
-    found = _LAST_STRING.search(memoryview(value))
+def _last_uuid(given: bytes) -> UUID | None:
+    found = _LAST_STRING.search(given)
     return None if found is None else _uuid_of(found[1].decode())
 
 
-def _time(value: Raw) -> datetime | None:
-    if _INTEGER.fullmatch(memoryview(value)):
-        return time_of_milliseconds(int(bytes(value)))
-    text = _text(value)
+def _time(given: bytes) -> datetime | None:
+    if _INTEGER.fullmatch(given):
+        return time_of_milliseconds(int(given))
+    text = _text(given)
     return None if text is None else written_time(text)
 
 
-def _bigint(value: Raw) -> int | None:
-    number = None if _is_string(value) else _number(value)
+def _bigint(given: bytes) -> int | None:
+    number = None if given.startswith(b'"') else _number(given.decode())
     if number is None or not -_BIGINT_END <= number < _BIGINT_END or number != number.to_integral_value():
         return None
     return int(number)
 
 
-def _cost(value: Raw) -> Decimal | None:
+def _cost(given: bytes) -> Decimal | None:
     """Dollars, from a number or a numeric string, without a detour by binary fractions."""
-    number = _number(value)
+    number = _number(_text(given) or given.decode())
     if number is None or not -MAX_COST < number < MAX_COST:
         return None
     exponent = number.as_tuple().exponent
     return number if isinstance(exponent, int) and -exponent <= MAX_COST_DECIMALS else None
 
 
-def _number(value: Raw) -> Decimal | None:
-    if len(value) > _LONGEST_NUMBER:
+def _number(text: str) -> Decimal | None:
+    if len(text) > _LONGEST_NUMBER or not _NUMBER.fullmatch(text):
         return None
-    text = _STRING.decode(value) if _is_string(value) else bytes(value).decode()
     try:
-        return Decimal(text) if _NUMBER.fullmatch(text) else None
+        return Decimal(text)
     except InvalidOperation:  # an exponent beyond what Decimal knows
         return None

@@ -27,27 +27,25 @@ _LOW = rb"[dD][c-fC-F]" + _HEX + _HEX
 _ESCAPE = re.compile(
     rb"\\(?:(?P<pair>u" + _HIGH + rb"\\u" + _LOW + rb")|(?P<bad>u(?:0000|" + _HIGH + rb"|" + _LOW + rb"))|.)"
 )
-_LONE_SURROGATE = re.compile(
-    rb"\\u[dD](?:[89abAB]" + _HEX + _HEX + rb"(?!\\u" + _LOW + rb")"
-    rb"|[c-fC-F](?<![^\\]\\u" + _HIGH + rb"\\u[dD][c-fC-F]))"
+_SUSPECT_ESCAPE = re.compile(
+    rb"\\u(?:0000|[dD](?:[89abAB]" + _HEX + _HEX + rb"(?!\\u" + _LOW + rb")"
+    rb"|[c-fC-F](?<![^\\]\\u" + _HIGH + rb"\\u[dD][c-fC-F])))"
 )
-_NO_JSON = re.compile(rb"[\[:,\s](?:NaN|-?Infinity)(?=[\s,\]}])")
+# The words come first in these patterns, because the search for a literal beginning is the fast one.
+_NOT_A_NUMBER = re.compile(rb"NaN(?<=[\[:,\s]NaN)(?=[\s,\]}])")
+_INFINITY = re.compile(rb"Infinity(?:(?<=[\[:,\s]Infinity)|(?<=[\[:,\s]-Infinity))(?=[\s,\]}])")
 _BAD_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _LONGEST_SPELLING = 12  # bytes of one character: a pair of surrogates as escapes
 
 
 def may_need_sanitizing(text: bytes) -> bool:
-    """Whether a quick look at the bytes cannot rule out that something must be replaced.
+    """Whether a quick look at an object's bytes cannot rule out that something in it must be replaced.
 
-    False is certain (as far as the text is JSON); true may be a false alarm, such as an escaped backslash before
-    ``u0000``.
+    False is certain, as far as the text is a JSON object at all; true may be a false alarm, such as an escaped
+    backslash before ``u0000``.
     """
-    return (
-        b"\\u0000" in text
-        or ((b"\\ud" in text or b"\\uD" in text) and _LONE_SURROGATE.search(text) is not None)
-        or ((b"NaN" in text or b"Infinity" in text) and _NO_JSON.search(text) is not None)
-    )
+    return any(pattern.search(text) for pattern in (_SUSPECT_ESCAPE, _NOT_A_NUMBER, _INFINITY))
 
 
 @dataclass(slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import MAXYEAR, MINYEAR, UTC, datetime, timedelta
+from datetime import MAXYEAR, MINYEAR, UTC, date, datetime, timedelta
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _WRITTEN = re.compile(
@@ -35,6 +35,15 @@ def time_of_milliseconds(milliseconds: int) -> datetime | None:
         return _storable(_EPOCH + timedelta(milliseconds=milliseconds))
     except OverflowError:
         return None
+
+
+def compact_day(digits: str) -> date | None:
+    """The day that ``YYYYMMDD`` names, within the years of `written_time`; None where it names none."""
+    try:
+        day = date.fromisoformat(digits)
+    except ValueError:
+        return None
+    return day if MINYEAR < day.year < MAXYEAR else None
 
 
 def _storable(moment: datetime) -> datetime | None:
