@@ -15,7 +15,6 @@ from typing import Annotated, TypeAlias
 
 import typer
 
-from tracewatchd.model.findings import Depth
 from tracewatchd.model.layout import day_of
 
 
@@ -26,7 +25,7 @@ def _day(text: str) -> date:
     return day
 
 
-def _within(lowest: float, highest: float, kind: Callable[[str], float]) -> Callable[[str], float]:
+def _within(lowest: float, highest: float, kind: type[int | float]) -> Callable[[str], float]:
     """A parser that names the whole range where a number lies outside it or is none."""
     noun = "a whole number" if kind is int else "a number"
 
@@ -63,6 +62,10 @@ Roots: TypeAlias = Annotated[
 ]
 QuarantinedPath: TypeAlias = Annotated[
     str, typer.Argument(metavar="PATH", help="A quarantined file's path as `quarantine list` prints it.")
+]
+QuarantinedPaths: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="[PATH]...", help="Quarantined files' paths as `quarantine list` prints them."),
 ]
 SampleDirectory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory that the sample is written into.")
@@ -106,10 +109,6 @@ Overwrite: TypeAlias = Annotated[
 ]
 DryRun: TypeAlias = Annotated[bool, typer.Option("--dry-run", "-n", help="Say what would be done and do nothing.")]
 Once: TypeAlias = Annotated[bool, typer.Option("--once", help="Sweep once and exit.")]
-SweepDepth: TypeAlias = Annotated[
-    Depth,
-    typer.Option("--depth", help="quick compares stamps, full re-reads every file, deep compares every row's content."),
-]
 Repair: TypeAlias = Annotated[
     bool, typer.Option("--repair/--no-repair", help="Whether what is found is also repaired.")
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
@@ -34,3 +35,20 @@ class RowVersion:
     run_id: UUID
     version: Version
     rules: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuarantineRow:
+    """A quarantined file as the ledger tells an operator."""
+
+    source: str
+    path: str
+    reason: Reason
+    detail: str
+    setting: str | None
+    size_bytes: int
+    file_sha256: str | None
+    run_id: UUID | None
+    rules: int
+    first_seen_at: datetime
+    updated_at: datetime

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 
 
@@ -70,7 +70,6 @@ class LoadResult:
     pending: int = 0
     vanished: int = 0
     ignored: int = 0
-    rejected: list[dict[str, str]] = field(default_factory=list)
 
     def add(self, outcome: Outcome) -> None:
         """Count one file."""

@@ -1,0 +1,39 @@
+"""``tracewatchd run``: the daemon."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+
+import typer
+
+from tracewatchd.cli.command import command
+from tracewatchd.cli.options import ConfigFile, Roots
+from tracewatchd.cli.working import log_of, places_of, settings_of
+from tracewatchd.model.exits import LOADING, Exit
+from tracewatchd.service.assemble import Assembly
+from tracewatchd.service.logs import Log
+from tracewatchd.service.systemd import Notifier
+from tracewatchd.service.telling import tell_all
+from tracewatchd.settings import Settings
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    command(app, "run", exits=LOADING, examples=["tracewatchd run ./data"])(run)
+
+
+def run(roots: Roots = None, config: ConfigFile = None) -> Exit:
+    """Watch directories of run files and keep every file a row in Postgres, until a signal says stop."""
+    settings = settings_of(config, roots)
+    log = log_of(settings)
+    try:
+        return asyncio.run(_live(settings, log))
+    finally:
+        log.close()
+
+
+async def _live(settings: Settings, log: Log) -> Exit:
+    assembly = Assembly(settings, tell_all([log, Notifier(os.environ)]), create=True, patience_s=None)
+    places_of(assembly, None)
+    return await assembly.daemon().run()

@@ -1,0 +1,252 @@
+"""The one place that turns settings into objects, for the daemon and for commands alike."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from random import Random
+from typing import TypeVar
+
+from tenacity import (
+    AsyncRetrying,
+    RetryCallState,
+    retry_if_exception_type,
+    stop_after_delay,
+    stop_never,
+    wait_random_exponential,
+)
+
+from tracewatchd import __version__
+from tracewatchd.edges.filesystem import FileSystem, file_system_of
+from tracewatchd.edges.folder import Folder
+from tracewatchd.ingest.budget import ByteBudget
+from tracewatchd.ingest.line import Line, LineLimits, Surroundings
+from tracewatchd.ingest.read import ReadRules
+from tracewatchd.model.errors import TransientError
+from tracewatchd.model.events import Tell
+from tracewatchd.model.findings import VerificationResult
+from tracewatchd.model.selection import EVERYTHING, Selection
+from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
+from tracewatchd.service.hints import HintSetting, RootListener
+from tracewatchd.service.leases import Duty, sweep_lease
+from tracewatchd.service.process import Daemon, DaemonSetting, Watched
+from tracewatchd.service.schedule import SweepSchedule
+from tracewatchd.settings import Root, Settings, masked
+from tracewatchd.store.database import StoreOptions, TraceDatabase
+from tracewatchd.store.embedded import EmbeddedServer, default_directory
+
+_WAIT_S = (0.1, 5.0)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One root as it is configured and as it lies on disk."""
+
+    source: str
+    folder: Folder
+    file_system: FileSystem
+
+
+class Assembly:
+    """Everything that is made from the settings of one process. ``patience_s`` bounds retries; None is for ever."""
+
+    def __init__(self, settings: Settings, tell: Tell, *, create: bool, patience_s: float | None) -> None:
+        self.settings = settings
+        self.tell = tell
+        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        self.places = tuple(map(_place, settings.watch.roots))
+        self._patience_s = patience_s
+        self._server = _embedded(settings, tell, create=create)
+        self.database = TraceDatabase(self._locate, _store_options(settings, patience_s), tell)
+        self._budget = ByteBudget(settings.ingest.bytes_in_flight)
+        self._threads = ThreadPoolExecutor(settings.ingest.writers, thread_name_prefix="read")
+
+    @property
+    def where(self) -> str:
+        """The database as it may be shown: no password."""
+        url = self.settings.database.url
+        return masked(url.get_secret_value()) if url else f"embedded in {embedded_directory(self.settings)}"
+
+    async def close(self) -> None:
+        """Give everything back; bounded."""
+        await self.database.close()
+        if self._server:
+            await self._server.stop()
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    async def offload(self, work: Callable[[], T], /) -> T:
+        """Run blocking work in one of our threads."""
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+
+    async def _locate(self) -> str:
+        url = self.settings.database.url
+        if url:
+            return url.get_secret_value()
+        assert self._server  # noqa: S101 - made whenever there is no URL
+        return await self._server.dsn()
+
+    def retrying(self, before_sleep: Callable[[RetryCallState], None]) -> AsyncRetrying:
+        """The policy for what usually heals: jittered exponential back-off, for ever or for ``patience_s``."""
+        multiplier, most_s = _WAIT_S
+        return AsyncRetrying(
+            wait=wait_random_exponential(multiplier=multiplier, max=most_s),
+            stop=stop_never if self._patience_s is None else stop_after_delay(self._patience_s),
+            retry=retry_if_exception_type(TransientError),
+            before_sleep=before_sleep,
+            reraise=True,
+        )
+
+    def rules(self) -> ReadRules:
+        """How files are read."""
+        ingest = self.settings.ingest
+        return ReadRules(max_file_bytes=ingest.max_file_bytes, batch_bytes=ingest.batch_bytes, sanitize=ingest.sanitize)
+
+    def line(self, place: Place, *, batch_rows: int | None = None, overwrite: bool = True) -> Line:
+        """A line for one source."""
+        ingest, watch = self.settings.ingest, self.settings.watch
+        grain_s = place.file_system.stamp_grain_s if watch.stamp_grain_s is None else watch.stamp_grain_s
+        limits = LineLimits(
+            batch_rows=batch_rows or ingest.batch_rows,
+            linger_s=ingest.linger_ms / 1000,
+            writers=ingest.writers,
+            inbox_paths=ingest.inbox_paths,
+            settle_s=watch.settle_s,
+            settle_limit_s=watch.settle_limit_s,
+            stamp_grain_s=grain_s,
+        )
+        around = Surroundings(
+            store=self.database,
+            budget=self._budget,
+            offload=self.offload,
+            retrying=self.retrying,
+            tell=self.tell,
+            now=_now,
+        )
+        return Line(place.source, place.folder, around, limits=limits, rules=self.rules(), overwrite=overwrite)
+
+    async def sweep(
+        self, place: Place, line: Line, *, repair: bool = True, selection: Selection = EVERYTHING
+    ) -> VerificationResult:
+        """One quick sweep of a source, being its only one.
+
+        Raises:
+            NotCheckedError: another sweep was busy for ``database.lock_wait_s``.
+            TransientError, PermanentError: the store failed.
+        """
+        sweep, database = self.settings.sweep, self.settings.database
+        setting = SweepSetting(
+            folder=place.folder,
+            store=self.database,
+            line=line,
+            limits=SweepLimits(
+                page_rows=sweep.page_rows,
+                confirm_s=sweep.confirm_s,
+                grace_s=sweep.grace_s,
+                findings_kept=sweep.findings_told,
+            ),
+            still_quarantined=self.rules().still_quarantined,
+            offload=self.offload,
+            now=_now,
+        )
+        async with sweep_lease(
+            place.source,
+            self.database,
+            holder=self.holder,
+            ttl_s=database.lease_ttl_s,
+            wait_s=database.lock_wait_s,
+        ):
+            return await Sweep(place.source, setting, repair=repair, selection=selection).run()
+
+    async def open(self, *, migrate: bool) -> None:
+        """Reach the store (one attempt, retried by policy) and claim the sources."""
+        async for attempt in self.retrying(lambda _: None):
+            with attempt:
+                await self.database.open(migrate=migrate)
+
+    def daemon(self) -> Daemon:
+        """The long-running process."""
+        duty = Duty(
+            [place.source for place in self.places],
+            self.database,
+            holder=self.holder,
+            ttl_s=self.settings.database.lease_ttl_s,
+            tell=self.tell,
+        )
+        return Daemon(
+            DaemonSetting(
+                version=__version__,
+                pid=os.getpid(),
+                roots=tuple(str(place.folder.root) for place in self.places),
+                database=self.where,
+                shutdown_s=self.settings.service.shutdown_s,
+                prepare=partial(self.open, migrate=True),
+                close=self.close,
+                store_answers=self.database.answers,
+                make_watched=lambda: [self._watched(place) for place in self.places],
+                duty=duty,
+                tell=self.tell,
+            )
+        )
+
+    def _watched(self, place: Place) -> Watched:
+        line = self.line(place)
+        schedule = SweepSchedule(
+            place.source,
+            partial(self.sweep, place, line),
+            interval_s=self.settings.watch.sweep_interval_s,
+            random=Random(),  # noqa: S311 - jitter, no secret
+            tell=self.tell,
+        )
+        listener = RootListener(
+            HintSetting(
+                folder=place.folder,
+                line=line,
+                file_system=place.file_system,
+                poll_interval_s=self.settings.watch.poll_interval_s,
+                want_sweep=schedule.want,
+                offload=self.offload,
+                tell=self.tell,
+            )
+        )
+        return Watched(line, listener, schedule)
+
+
+def embedded_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
+    """Where the embedded server lives, for whoever uses these settings."""
+    return settings.database.embedded_dir or default_directory(environ)
+
+
+def _embedded(settings: Settings, tell: Tell, *, create: bool) -> EmbeddedServer | None:
+    if settings.database.url:
+        return None
+    directory = embedded_directory(settings)
+    return EmbeddedServer(directory, binaries=settings.database.binaries, tell=tell, create=create)
+
+
+def _store_options(settings: Settings, patience_s: float | None) -> StoreOptions:
+    database = settings.database
+    return StoreOptions(
+        schema=database.schema_,
+        pgbouncer=database.pgbouncer,
+        connections=database.connections,
+        connect_timeout_s=database.connect_timeout_s,
+        commit_timeout_s=database.commit_timeout_s,
+        lock_timeout_s=database.lock_timeout_s,
+    )
+
+
+def _place(root: Root) -> Place:
+    return Place(root.source, Folder(root.path), file_system_of(root.path))
+
+
+def _now() -> datetime:
+    return datetime.now(UTC)
