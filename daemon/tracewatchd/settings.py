@@ -12,6 +12,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
+import re
 import tomllib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
@@ -100,20 +101,21 @@ def _check_url(url: SecretStr | None) -> SecretStr | None:
     """A URL in which the place of the password is beyond doubt, so that it can be masked wherever the URL is shown."""
     if url is None:
         return None
+    text = url.get_secret_value()
     try:
-        parts = urlsplit(url.get_secret_value())
+        parts = urlsplit(text)
         parse_qs(parts.query, strict_parsing=bool(parts.query))
     except ValueError:
         raise ValueError(_URL_ALLOWED) from None
-    doubtful = (
-        parts.netloc.count("@") > 1 or "@" in parts.path or parts.fragment or not url.get_secret_value().isprintable()
-    )
-    if parts.scheme not in {"postgres", "postgresql"} or doubtful:
+    user, _, hosts = parts.netloc.rpartition("@")
+    plain = text.isprintable() and parts.scheme in {"postgres", "postgresql"} and not parts.fragment
+    if not plain or "@" in user + parts.path or not all(_HOST.fullmatch(host) for host in hosts.split(",")):
         raise ValueError(_URL_ALLOWED)
     return url
 
 
 _URL_ALLOWED = "postgresql://user:password@host:5432/database, special characters of the password percent-encoded"
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?")
 _AbsolutePath: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
 _Schema: TypeAlias = Annotated[
     str,
