@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracewatchd.edges.writing import write_file
+from tracewatchd.edges.writing import is_empty, make_directory, write_file
 from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.layout import is_run_file_name
 
@@ -81,3 +81,23 @@ def test_a_place_that_cannot_be_written_is_permanent(tmp_path: Path) -> None:
         with pytest.raises(PermanentError) as raised:
             write_file(directory / "run.json", b"{}")
         assert str(directory) in raised.value.hint
+
+
+def test_directories_are_made_with_those_above_them(tmp_path: Path) -> None:
+    """Any number of levels, as often as asked; a file in the way is named as what is to be mended."""
+    make_directory(tmp_path / "project" / "day")
+    make_directory(tmp_path / "project" / "day")
+    assert (tmp_path / "project" / "day").is_dir()
+    write_file(tmp_path / "file", b"")
+    with pytest.raises(PermanentError, match="file/day: cannot make it"):
+        make_directory(tmp_path / "file" / "day")
+
+
+def test_a_directory_is_empty_until_it_holds_anything(tmp_path: Path) -> None:
+    """One that is missing counts as empty, one hidden file is enough to fill it, and a file is no directory."""
+    assert is_empty(tmp_path / "missing")
+    assert is_empty(tmp_path)
+    (tmp_path / ".keep").touch()
+    assert not is_empty(tmp_path)
+    with pytest.raises(PermanentError, match="cannot look into it"):
+        is_empty(tmp_path / ".keep")

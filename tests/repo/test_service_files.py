@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from tracewatchd.settings import Settings
+
 REPOSITORY = Path(__file__).parents[2]
 UNIT = REPOSITORY / "systemd" / "tracewatchd.service"
 DOCKERFILE = REPOSITORY / "Dockerfile"
-SHUTDOWN_S = 30
-"""Greater than any default of ``shutdown_s`` would be; a test compares it with the settings where they stand."""
 
 
 def _unit() -> dict[str, list[str]]:
@@ -68,7 +68,7 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
     assert unit["RestartPreventExitStatus"] == ["78"]
     assert int(unit["RestartSec"][0]) >= 5
     assert unit["StartLimitIntervalSec"] == ["0"]
-    assert int(unit["TimeoutStopSec"][0]) > SHUTDOWN_S
+    assert int(unit["TimeoutStopSec"][0]) > Settings().service.shutdown_s + 30
     assert unit["StateDirectory"] == ["tracewatchd"]
     assert unit["Environment"] == ["TRACEWATCHD_LOG__FORMAT=json"]
     assert unit["ExecStart"][0].split()[1:] == ["run", "--config", "/etc/tracewatchd/config.toml"]

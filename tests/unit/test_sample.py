@@ -73,6 +73,14 @@ def test_every_run_is_there_once_at_its_place(sample: list[SampleFile], runs: li
         assert path.day == start.date()
 
 
+def test_some_traces_cross_midnight(sample: list[SampleFile], runs: list[dict[str, Any]]) -> None:
+    """One trace in ten has runs in two days' folders."""
+    folders = {(run["trace_id"], file.path[:-48]) for file, run in zip(sample, runs, strict=True)}
+    days = Counter(trace for trace, _ in folders)
+    assert sum(count == 2 for count in days.values()) / len(days) == pytest.approx(0.1, abs=0.05)
+    assert max(days.values()) == 2
+
+
 def test_runs_form_trees(runs: list[dict[str, Any]]) -> None:
     """Id, parent, trace and dotted order tell one tree per trace, of 74 to 81 runs; parents come first."""
     known: dict[str, dict[str, Any]] = {}

@@ -1,11 +1,12 @@
-"""Writing a file so that nobody ever sees a part of it: temporary name beside it, then a rename."""
+"""Writing files so that nobody ever sees a part of one: temporary name beside it, then a rename."""
 
 from __future__ import annotations
 
 import errno
 import os
 import secrets
-from contextlib import ExitStack, suppress
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tracewatchd.model.errors import PermanentError, TransientError
@@ -23,15 +24,45 @@ def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
         TransientError: The disk is full or failing, or this process has too many files open.
         PermanentError: The file cannot be written there (permissions, no such directory, read-only).
     """
-    try:
+    with _classified(path.parent, f"write {path.name}"):
         _write(path, content, durable=durable)
+
+
+def make_directory(path: Path) -> None:
+    """Make a directory and those above it, where they are missing.
+
+    Raises:
+        TransientError: The disk is full or failing.
+        PermanentError: It cannot be made there (permissions, a file in its place, read-only).
+    """
+    with _classified(path, "make it"):
+        path.mkdir(parents=True, exist_ok=True)
+
+
+def is_empty(path: Path) -> bool:
+    """Whether a directory holds no entry at all, hidden ones included, or is not there.
+
+    Raises:
+        TransientError: The disk is failing.
+        PermanentError: It cannot be looked into (permissions, no directory).
+    """
+    with _classified(path, "look into it"), suppress(FileNotFoundError), os.scandir(path) as entries:
+        return next(entries, None) is None
+    return True
+
+
+@contextmanager
+def _classified(directory: Path, doing: str) -> Iterator[None]:
+    """Say of an OSError whether it heals, and what to look at."""
+    try:
+        yield
     except OSError as error:
-        reason = f"cannot write {os.fsencode(path)!r}: {error.strerror}"
+        reason = f"{directory}: cannot {doing}: {error.strerror}"
         if error.errno in _HEALS:
             raise TransientError(
-                reason, hint=f"Look at the space and the health of the disk of {path.parent}."
+                reason, hint=f"Look at the space and the health of the disk of {directory}."
             ) from error
-        hint = f"Make sure that {path.parent} exists and that this user may write into it."
+        hint = f"Make sure that {directory} is a directory that this user may write into."
         raise PermanentError(reason, hint=hint) from error
 
 

@@ -42,6 +42,8 @@ _SIZES = (
 )
 _RUNS_OF_A_TRACE = (74, 81)
 _TREE_DEPTH = 6
+_LATE_EVERY = 10  # of so many traces one begins shortly before midnight, so that its runs lie in two days' folders
+_LATE_SECOND = 86_390
 _PLAIN_SHARE = 0.33  # runs whose text is ASCII alone
 _TOOLED_SHARE = 0.3  # traces whose messages carry tool calls, which nest deepest
 _MESSAGE_SENTENCES = (2, 16)
@@ -174,9 +176,8 @@ def _traces(rng: Random, first_day: date, days: int) -> Iterator[_Trace]:
     midnight = datetime.combine(first_day, time(), UTC)
     for number in count():
         own = Random(rng.getrandbits(64))  # noqa: S311 - as above; a trace of its own does not depend on its neighbours
-        start = midnight + timedelta(
-            days=number % days, seconds=own.randrange(86_400), microseconds=own.randrange(10**6)
-        )
+        second = _LATE_SECOND if number % _LATE_EVERY == 1 else own.randrange(86_400)
+        start = midnight + timedelta(days=number % days, seconds=second, microseconds=own.randrange(10**6))
         tooled = own.random() < _TOOLED_SHARE
         yield _Trace(number, _tree(own, start), _History(own, plain, tooled), _History(own, mixed, tooled))
 
