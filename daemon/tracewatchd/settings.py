@@ -97,10 +97,8 @@ class Root(_Section):
         return {"source": encode_path(bytes(absolute)), **table, "path": absolute}
 
 
-def _check_url(url: SecretStr | None) -> SecretStr | None:
+def _check_url(url: SecretStr) -> SecretStr:
     """A URL in which the place of the password is beyond doubt, so that it can be masked wherever the URL is shown."""
-    if url is None:
-        return None
     text = url.get_secret_value()
     try:
         parts = urlsplit(text)

@@ -105,13 +105,14 @@ def test_styles_on_a_terminal_alone(tmp_path: Path, no_color: str) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["config", "show"], ["config", "show", "--json"]])
-def test_a_reader_that_goes_away(tmp_path: Path, arguments: list[str]) -> None:
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_a_reader_that_goes_away(tmp_path: Path, arguments: list[str], unbuffered: str) -> None:
     """A closed pipe ends the command quietly, with the status of a program that SIGPIPE ended."""
     reading, writing = os.pipe()
     os.close(reading)
     try:
         result = subprocess.run(
-            [COMMAND, *arguments], env=environment(), stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
+            [COMMAND, *arguments], env=environment(PYTHONUNBUFFERED=unbuffered), stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
             check=False, timeout=60,
         )  # fmt: skip
     finally:
