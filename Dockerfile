@@ -7,10 +7,10 @@ ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build
 WORKDIR /src
-RUN python3 -m venv /opt/tracewatchd
+RUN python3 -m venv --without-pip /opt/tracewatchd
 COPY pyproject.toml constraints.txt README.md LICENSE ./
 COPY daemon daemon
-RUN /opt/tracewatchd/bin/python -m pip install --no-cache-dir --disable-pip-version-check \
+RUN python3 -m pip --python /opt/tracewatchd install --no-cache-dir --disable-pip-version-check \
     --constraint constraints.txt '.[embedded]'
 
 FROM ${BASE}

@@ -32,9 +32,9 @@ def measure(cluster: Cluster, directory: Path, files: int) -> str:
     sample = list(islice(generate(files, SEED), files))
     for file in sample:
         place(root, file).parent.mkdir(parents=True, exist_ok=True)
-    with daemon(root, cluster.url(DATABASE)) as running:
-        running.wait_for("daemon.ready", 60)
-        running.wait_for("sweep.finished", 60)
+    with daemon(root, cluster.url(DATABASE)) as watching:
+        watching.wait_for("daemon.ready")
+        watching.wait_for("sweep.finished")
         times_ms = asyncio.run(_times_ms(cluster.url(DATABASE), root, sample))
     cuts = quantiles(times_ms, n=100, method="inclusive")
     p50, p90, p99 = cuts[49], cuts[89], cuts[98]

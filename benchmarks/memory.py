@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cluster import TEMPLATE, Cluster
 from tree import write_largest, write_tree
-from watching import daemon, migrate
+from watching import batches_of, daemon, migrate
 
 from tracewatchd.settings import Settings
 
@@ -44,6 +44,6 @@ Bound: 150 MB for either number of files; the largest file may cost the extra th
 
 def _peak(cluster: Cluster, root: Path, files: int) -> int:
     cluster.create(DATABASE, TEMPLATE)
-    with daemon(root, cluster.url(DATABASE)) as running:
-        running.load(files)
-        return running.peak_rss_bytes()
+    with daemon(root, cluster.url(DATABASE)) as watching:
+        batches_of(watching, files)
+        return watching.rss_bytes(peak=True)

@@ -10,7 +10,7 @@ from statistics import median
 
 from cluster import TEMPLATE, Cluster
 from tree import write_tree
-from watching import daemon, migrate, moment
+from watching import batches_of, daemon, migrate, moment
 
 from tracewatchd.settings import Settings
 
@@ -48,11 +48,13 @@ def measure(cluster: Cluster, directory: Path, files: int, pairs: int) -> str:
 def load_once(cluster: Cluster, root: Path, files: int) -> tuple[float, float]:
     """Seconds in which the daemon loads the tree into fresh tables: by its log, and from its start as a process."""
     cluster.create(DATABASE, TEMPLATE)
-    with daemon(root, cluster.url(DATABASE)) as running:
-        ready = running.wait_for("daemon.ready", 60)
-        batches = running.load(files)
-    begun = [moment(batch) - batch["read_s"] - batch["commit_s"] for batch in batches]
-    return max(map(moment, batches)) - min([moment(ready), *begun]), batches[-1]["arrived_s"] - running.spawned_s
+    spawned = time.time()
+    with daemon(root, cluster.url(DATABASE)) as watching:
+        ready = moment(watching.wait_for("daemon.ready"))
+        batches = batches_of(watching, files)
+    begun = min(moment(batch) - batch["read_s"] - batch["commit_s"] for batch in batches)
+    ended = max(map(moment, batches))
+    return ended - min(ready, begun), ended - spawned
 
 
 def export(cluster: Cluster, directory: Path, parts: int) -> list[tuple[Path, str]]:
@@ -102,8 +104,8 @@ same migrated, empty tables after a checkpoint; files and CSV are in the page ca
 
 - *daemon*: `tracewatchd run` at default settings, from `daemon.ready` (or the begin of the first batch, where that is
   earlier) to the last `batch.committed`, by the timestamps of its log: finding, reading, hashing and decoding every
-  file, and committing `runs` together with the ledger. *With start* is the wall clock from the start of the process,
-  so that the interpreter, the checks of the database and the watches are in it, to the arrival of the last such line.
+  file, and committing `runs` together with the ledger. *With start* counts from the moment before the process is
+  started, so that the interpreter, the checks of the database and the watches are in it.
 - *copy*: `\\copy runs from ... csv` of the rows that the daemon had written before, dealt to the processes in equal
   parts, from the start of the first psql to the end of the last.
 
