@@ -7,13 +7,14 @@ from typing import Annotated
 import typer
 
 from tracewatchd import __version__
-from tracewatchd.cli import archive, config, db, quarantine, reconcile, run
+from tracewatchd.cli import archive, config, db, quarantine, reconcile, run, sample
 from tracewatchd.cli.command import group
 from tracewatchd.cli.output import accept_any_text
 
 app = group("Every LangSmith run file on disk is a row in Postgres, and there is a proof.")
 run.register(app)
 reconcile.register(app)
+sample.register(app)
 app.add_typer(archive.app, name="archive")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(db.app, name="db")
