@@ -112,9 +112,14 @@ def test_a_reader_that_goes_away(tmp_path: Path, arguments: list[str], unbuffere
     os.close(reading)
     try:
         result = subprocess.run(
-            [COMMAND, *arguments], env=environment(PYTHONUNBUFFERED=unbuffered), stdout=writing, stderr=subprocess.PIPE, cwd=tmp_path,
-            check=False, timeout=60,
-        )  # fmt: skip
+            [COMMAND, *arguments],
+            env=environment(PYTHONUNBUFFERED=unbuffered),
+            stdout=writing,
+            stderr=subprocess.PIPE,
+            cwd=tmp_path,
+            check=False,
+            timeout=60,
+        )
     finally:
         os.close(writing)
     assert (result.returncode, result.stderr) == (141, b"")
