@@ -58,14 +58,14 @@ Source: TypeAlias = Annotated[
 ]
 Roots: TypeAlias = Annotated[
     list[Path] | None,
-    typer.Argument(metavar="[ROOT]...", help="Directories to watch, instead of those configured."),
+    typer.Argument(metavar="ROOT", help="Directories to watch, instead of those configured."),
 ]
 QuarantinedPath: TypeAlias = Annotated[
     str, typer.Argument(metavar="PATH", help="A quarantined file's path as `quarantine list` prints it.")
 ]
 QuarantinedPaths: TypeAlias = Annotated[
     list[str] | None,
-    typer.Argument(metavar="[PATH]...", help="Quarantined files' paths as `quarantine list` prints them."),
+    typer.Argument(metavar="PATH", help="Quarantined files' paths as `quarantine list` prints them."),
 ]
 SampleDirectory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory that the sample is written into.")
