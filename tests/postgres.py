@@ -1,4 +1,4 @@
-"""Real Postgres servers for tests: on a unix socket only, ended with the test run, fast because a crash may lose data."""
+"""Real Postgres servers for tests: on a unix socket only, ended with the test run, fast as they may lose data."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ async def statement(dsn: str, *queries: str) -> list[asyncpg.Record]:
 
 
 class Server:
-    """One Postgres with a cluster of its own, made at once, started by `start`; as a context it starts and goes away."""
+    """One Postgres with a cluster of its own, made at once; as a context it starts and goes away."""
 
     def __init__(self, binaries: Path, **settings: str) -> None:
         # Not under pytest's directory: a socket's path may have 107 bytes.

@@ -18,18 +18,18 @@ _CLONE_NEWUSER = 0x10000000
 _NOBODY = 65534
 
 
-def _checked(status: int) -> None:
+def _checked(status: int) -> None:  # pragma: no cover - in a process that becomes another program
     if status != 0:
         raise OSError(ctypes.get_errno(), os.strerror(ctypes.get_errno()))
 
 
-def _become_user(uid: int, gid: int) -> None:
+def _become_user(uid: int, gid: int) -> None:  # pragma: no cover - in a process that becomes another program
     os.setgroups([])
     os.setgid(gid)
     os.setuid(uid)
 
 
-def _enter_namespace(libc: ctypes.CDLL) -> None:
+def _enter_namespace(libc: ctypes.CDLL) -> None:  # pragma: no cover - in a process that becomes another program
     """Stay who we are for the kernel, and be ``nobody`` for ourselves: Postgres only refuses to be called root."""
     uid, gid = os.geteuid(), os.getegid()
     _checked(libc.prctl(_PR_SET_DUMPABLE, 1, 0, 0, 0))  # a change of user took our own /proc files from us
@@ -38,7 +38,9 @@ def _enter_namespace(libc: ctypes.CDLL) -> None:
         Path("/proc/self", name).write_text(text, encoding="ascii")
 
 
-def main(parent: str, death_signal: str, user: str, namespace: str, *command: str) -> None:
+def main(
+    parent: str, death_signal: str, user: str, namespace: str, *command: str
+) -> None:  # pragma: no cover - in a process that becomes another program
     """Become the command.
 
     Raises:
@@ -57,5 +59,5 @@ def main(parent: str, death_signal: str, user: str, namespace: str, *command: st
     os.execv(command[0], command)  # noqa: S606 - becoming another program without a shell is the purpose
 
 
-if __name__ == "__main__":
+if __name__ == "__main__":  # pragma: no cover - in a process that becomes another program
     main(*sys.argv[1:])

@@ -16,8 +16,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import mkdtemp
 
 from tracewatchd.model.errors import ConfigError, PermanentError, TransientError
+from tracewatchd.store import embedded_child
 
 OLDEST_MAJOR = 14
 """The oldest major version of PostgreSQL whose programs are taken."""
@@ -25,7 +27,6 @@ OLDEST_MAJOR = 14
 USER = "tracewatchd"
 """The only role of a cluster that we make, and the name of its database."""
 
-_CHILD = Path(__file__).with_name("embedded_child.py")
 _BUILTIN_LOCALES_SINCE = 17
 _PROBE_LIMIT_S = 30.0
 _CREATE_LIMIT_S = 300.0
@@ -60,7 +61,7 @@ def becoming(identity: Identity, death_signal: int, *command: str) -> list[str]:
     """The argv of a child of this very process that becomes the command in that identity."""
     user = "-" if identity.user is None else f"{identity.user[0]}:{identity.user[1]}"
     namespace = "namespace" if identity.namespace else "-"
-    wrapper = (sys.executable, "-I", "-S", str(_CHILD))
+    wrapper = (sys.executable, "-I", "-S", embedded_child.__file__)
     return [*wrapper, str(os.getpid()), str(int(death_signal)), user, namespace, *command]
 
 
@@ -93,9 +94,9 @@ def identities(owner: tuple[int, int]) -> Iterable[Identity]:
     """
     uid = os.geteuid()
     if uid != 0:
-        return [Identity(namespace=not _has_name(uid))]
+        return [Identity()] if _has_name(uid) else [Identity(namespace=True), Identity()]
     if owner[0] != 0:
-        return [Identity(owner, namespace=not _has_name(owner[0]))]
+        return [Identity(owner)] if _has_name(owner[0]) else [Identity(owner, namespace=True), Identity(owner)]
     return [Identity(namespace=True), *(Identity(user) for user in map(_user, ("postgres", "nobody")) if user)]
 
 
@@ -161,7 +162,7 @@ def _version(command: Sequence[str]) -> tuple[str, re.Match[str] | None]:
 
 
 def create_cluster(binaries: Binaries, data: Path, log: Path, *, durable: bool = True) -> None:
-    """Make a cluster with our role and an empty database, whole or not at all: a cut attempt leaves only ``*.making``.
+    """Make a cluster with our role and an empty database, whole or not at all: a cut attempt leaves only ``*.making-*``.
 
     ``durable`` waits until it is on the disk, once, at the end.
 
@@ -169,9 +170,9 @@ def create_cluster(binaries: Binaries, data: Path, log: Path, *, durable: bool =
         TransientError: the disk is full, or it took too long.
         PermanentError: initdb refused; its last words are quoted.
     """
-    making = data.with_name(f"{data.name}.making")
-    shutil.rmtree(making, ignore_errors=True)
-    making.mkdir(mode=0o700)
+    for remains in data.parent.glob(f"{data.name}.making-*"):
+        shutil.rmtree(remains, ignore_errors=True)
+    making = Path(mkdtemp(prefix=f"{data.name}.making-", dir=data.parent))
     if binaries.identity.user is not None:
         os.chown(making, *binaries.identity.user)
     # Trust over a socket directory that only its owner can enter: the directory is the lock. "peer" would compare names
@@ -204,6 +205,7 @@ def _run(command: Sequence[str], log: Path, *, doing: str, stdin: str = "") -> N
                 stderr=output,
                 timeout=_CREATE_LIMIT_S,
                 check=False,
+                start_new_session=True,  # Ctrl-C must not cut it in the middle
             )
         except subprocess.TimeoutExpired as error:
             raise TransientError(f"{doing} took longer than {_CREATE_LIMIT_S:.0f} s", hint=f"see {log}") from error
