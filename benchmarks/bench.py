@@ -60,7 +60,7 @@ def _options() -> argparse.Namespace:
 def _measured(measure: Callable[[Cluster, Path], str], options: argparse.Namespace) -> str:
     """One part, on a server of its own."""
     with tempfile.TemporaryDirectory(prefix="tracewatchd-bench-", dir=options.directory) as name:
-        directory = Path(name)
+        directory = Path(name).resolve()
         directory.chmod(0o755)  # the server may be another user
         command = shlex.join(["python", "benchmarks/bench.py", *sys.argv[1:]])
         with cluster(options.programs, directory) as server:
