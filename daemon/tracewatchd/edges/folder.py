@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -21,6 +21,9 @@ from tracewatchd.model.stamp import Stamp
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a fifo that was put in a run file's place must not wait for a writer.
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+
+# Each level holds two descriptors while it is counted.
+_COUNTED_LEVELS = 16
 
 
 class UnreadableError(Exception):
@@ -94,12 +97,15 @@ class Folder:
             UnreadableError: the root itself cannot be listed.
         """
         found = Outline()
-        with _opened(self.root, "") as root:
-            for project in _entries(root, ""):
-                if _is_directory(project):
-                    self._outline_project(root, os.fsencode(project.name), found)
-                else:
+        with _opened(self.root, "") as root, _entries(root, os.fspath(self.root)) as entries:
+            for entry in entries:
+                if not _is_directory(entry):
                     found.ignored += 1
+                    continue
+                try:
+                    _outline_project(root, encode_path(os.fsencode(entry.name)), found)
+                except UnreadableError as error:
+                    found.unreadable[error.path] = error.cause
         found.directories.sort()
         return found
 
@@ -111,24 +117,8 @@ class Folder:
         """
         found = Outline()
         with _opened(self.root, "") as root:
-            self._outline_project(root, decode_path(project), found)
+            _outline_project(root, project, found)
         return sorted(found.directories)
-
-    def _outline_project(self, root: int, name: bytes, found: Outline) -> None:
-        project = encode_path(name)
-        try:
-            with _opened(name, project, root) as folder:
-                for entry in _entries(folder, project):
-                    if not _is_directory(entry):
-                        found.ignored += 1
-                    elif day_of(os.fsencode(entry.name)):
-                        found.directories.append(f"{project}/{entry.name}")
-                    else:
-                        found.ignored += _count_below(folder, entry)
-        except UnreadableError as error:
-            found.unreadable[error.path] = error.cause
-        except FileNotFoundError:
-            return
 
     def listing(self, directory: str) -> Listing:
         """The run files of one directory; an empty listing where there is no such directory.
@@ -142,8 +132,9 @@ class Folder:
             if folder is None:
                 return found
             found.exists = True
-            for entry in _entries(folder, directory):
-                _list_entry(folder, directory, entry, found)
+            with _entries(folder, directory) as entries:
+                for entry in entries:
+                    _list_entry(folder, directory, entry, found)
         # Paths hold no surrogates, so the order of their text is the order of their bytes, as in the ledger.
         found.stamps = dict(sorted(found.stamps.items()))
         return found
@@ -180,13 +171,12 @@ class Reader:
         return self._open[path]
 
     def _open_directory(self, path: str) -> int | None:
+        project, _, day = path.partition("/")
         try:
-            at = self._stack.enter_context(_opened(self._root, ""))
-            for part in decode_path(path).split(b"/"):
-                at = self._stack.enter_context(_opened(part, path, at))
+            with _opened(self._root, "") as root, _opened(decode_path(project), path, root) as folder:
+                return self._stack.enter_context(_opened(decode_path(day), path, folder))
         except FileNotFoundError:
             return None
-        return at
 
     def stamp(self, path: str) -> Stamp | None:
         """The stamp of the regular file at this path, None where there is none.
@@ -280,12 +270,27 @@ class _opened:  # noqa: N801 - reads like the function it stands for
         os.close(self._descriptor)
 
 
-def _entries(folder: int, path: str) -> Iterator[os.DirEntry[str]]:
+@contextmanager
+def _entries(folder: int, path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
     try:
         with os.scandir(folder) as entries:
-            yield from entries
-    except OSError as error:
+            yield entries
+    except OSError as error:  # of looking at an entry, too
         raise UnreadableError(path, error) from error
+
+
+def _outline_project(root: int, project: str, found: Outline) -> None:
+    try:
+        with _opened(decode_path(project), project, root) as folder, _entries(folder, project) as entries:
+            for entry in entries:
+                if not _is_directory(entry):
+                    found.ignored += 1
+                elif day_of(os.fsencode(entry.name)):
+                    found.directories.append(f"{project}/{entry.name}")
+                else:
+                    found.ignored += _count_below(folder, entry)
+    except FileNotFoundError:
+        return
 
 
 def _list_entry(folder: int, directory: str, entry: os.DirEntry[str], found: Listing) -> None:
@@ -304,11 +309,21 @@ def _list_entry(folder: int, directory: str, entry: os.DirEntry[str], found: Lis
             found.unreadable[path] = error.strerror or str(error)
 
 
-def _count_below(parent: int, entry: os.DirEntry[str]) -> int:
-    """Files anywhere below a directory outside the layout; it counts itself where its name looks like a file's."""
+def _count_below(parent: int, entry: os.DirEntry[str], levels: int = _COUNTED_LEVELS) -> int:
+    """Files below a directory outside the layout, as far as they can be seen.
+
+    A directory counts itself where its name looks like a file's, and one that lies too deep counts as a file.
+    """
+    if not levels:
+        return 1
     count = int(entry.name.endswith(".json"))
-    for _, _, names, _ in os.fwalk(entry.name, dir_fd=parent, follow_symlinks=False, onerror=None):
-        count += len(names)
+    with (
+        suppress(OSError, UnreadableError),
+        _opened(os.fsencode(entry.name), "", parent) as folder,
+        os.scandir(folder) as entries,
+    ):
+        for below in entries:
+            count += _count_below(folder, below, levels - 1) if _is_directory(below) else 1
     return count
 
 

@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +20,8 @@ from typing import TypeAlias
 
 from watchfiles import Change, awatch
 
-from tracewatchd.model.layout import RunPath, day_of, encode_path
+from tracewatchd.edges.folder import Folder, UnreadableError
+from tracewatchd.model.layout import RunPath, day_of, decode_path, encode_path
 
 _QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
 _DEFAULT_QUEUE_LIMIT = 16_384
@@ -30,6 +32,7 @@ _WINDOW_S = 0.3
 _DEBOUNCE_MS = 50
 _STEP_MS = 5
 _IDLE_MS = 1000
+_ERROR_NUMBER = re.compile(r"\(os error (\d+)\)")
 _LIMITS = {
     errno.ENOSPC: "raise fs.inotify.max_user_watches (one watch per directory) with sysctl",
     errno.EMFILE: "raise fs.inotify.max_user_instances with sysctl, or end other watchers",
@@ -66,23 +69,55 @@ class WatchEndedError(Exception):
         self.hint = hint
 
 
-async def watch(root: Path) -> AsyncIterator[Notice]:
+class _ClosedDirectoryError(Exception):
+    """A directory below the root may not be watched, which leaves others unwatched too."""
+
+
+async def watch(root: Path) -> AsyncGenerator[Notice, None]:
     """Notices about a root until it is left or watching ends.
 
     Raises:
         WatchEndedError: the watches could not be made or came to an end.
     """
     real = _real(root)
+    try:
+        async with aclosing(_notices(real, [real], around_closed=False)) as notices:
+            async for notice in notices:
+                yield notice
+    except _ClosedDirectoryError:
+        open_ones = await asyncio.to_thread(_directories, real)
+        async with aclosing(_notices(real, open_ones, around_closed=True)) as notices:
+            async for notice in notices:
+                yield notice
+
+
+def _directories(root: Path) -> list[Path]:
+    """The root and each directory of the layout: named one by one, a closed one costs none of the others its watch."""
+    try:
+        outline = Folder(root).outline()
+    except UnreadableError as error:
+        raise WatchEndedError(str(error)) from error
+    projects = {directory.partition("/")[0] for directory in outline.directories}
+    # watchfiles takes no other names than UTF-8.
+    names = [decode_path(path) for path in (*sorted(projects), *outline.directories) if _is_utf8(path)]
+    return [root, *(root / os.fsdecode(name) for name in names)]
+
+
+async def _notices(root: Path, watched: Sequence[Path], *, around_closed: bool) -> AsyncGenerator[Notice, None]:
+    """Notices from watches of these directories and all below them.
+
+    ``around_closed`` lets watchfiles ignore whatever error a watch meets, running out of watches among them.
+    """
     suspicion = _Suspicion(_queue_limit())
     changes = awatch(
-        real,
+        *watched,
         watch_filter=None,
         debounce=_DEBOUNCE_MS,
         step=_STEP_MS,
         rust_timeout=_IDLE_MS,
         yield_on_timeout=True,
         force_polling=False,
-        ignore_permission_denied=True,
+        ignore_permission_denied=around_closed,
     )
     async with aclosing(changes):
         first = asyncio.ensure_future(anext(changes))
@@ -91,9 +126,11 @@ async def watch(root: Path) -> AsyncIterator[Notice]:
             await asyncio.sleep(0)
             if not first.done():
                 yield Watching()
-            yield _notice(real, await first, suspicion)
+            yield _notice(root, await first, suspicion)
             async for found in changes:
-                yield _notice(real, found, suspicion)
+                yield _notice(root, found, suspicion)
+        except PermissionError as error:
+            raise _ClosedDirectoryError from error
         except (OSError, RuntimeError) as error:
             raise _ended(error) from error
         finally:
@@ -108,10 +145,17 @@ async def _settled(task: asyncio.Future[set[tuple[Change, str]]]) -> None:
 
 
 def _ended(error: OSError | RuntimeError) -> WatchEndedError:
-    number = error.errno if isinstance(error, OSError) else None
-    if number is None and "OS file watch limit reached" in str(error):
-        number = errno.ENOSPC
-    return WatchEndedError(f"{type(error).__name__}: {error}", _LIMITS.get(number or 0, ""))
+    return WatchEndedError(f"{type(error).__name__}: {error}", _LIMITS.get(_number(error), ""))
+
+
+def _number(error: OSError | RuntimeError) -> int:
+    """The errno behind an error of watchfiles, which tells it in words alone; 0 where there is none."""
+    if "OS file watch limit reached" in str(error):
+        return errno.ENOSPC
+    if isinstance(error, OSError) and error.errno:
+        return error.errno
+    found = _ERROR_NUMBER.search(str(error))
+    return int(found[1]) if found else 0
 
 
 class _Suspicion:
@@ -160,6 +204,14 @@ def _notice(root: Path, changes: set[tuple[Change, str]], suspicion: _Suspicion)
         elif change is Change.added and _may_be_directory(path):
             directories[path] = None
     return Hints(tuple(paths), tuple(directories), lost)
+
+
+def _is_utf8(path: str) -> bool:
+    try:
+        decode_path(path).decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _may_be_directory(path: str) -> bool:

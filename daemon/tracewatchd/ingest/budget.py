@@ -38,8 +38,8 @@ class ByteBudget:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
-                self._release(size_bytes)
+            granted = turn.done() and not turn.cancelled()
+            self._release(size_bytes if granted else 0)  # whoever stood behind may have room now
             raise
 
     def _release(self, size_bytes: int) -> None:

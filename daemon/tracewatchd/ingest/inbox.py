@@ -130,7 +130,8 @@ class Inbox:
         for entry in entries:
             self._in_flight.pop(entry.path, None)
             if again := self._again.pop(entry.path, None):
-                self._add(again)
+                self._waiting[again.path] = again  # taken in before, so also when the inbox is closed by now
+        self._signal()
 
     def back(self, entries: Sequence[Entry]) -> None:
         """These paths were taken but not dealt with: they wait again, before all others."""
@@ -150,7 +151,8 @@ class Inbox:
         self._signal()
 
     def abandon(self) -> int:
-        """Settle everything that is left as pending; returns how many paths that were."""
+        """Take nothing more in and settle what is left as pending; returns how many paths that were."""
+        self.close()
         places = (self._waiting, self._in_flight, self._again)
         left = [entry for place in places for entry in place.values()]
         for place in places:

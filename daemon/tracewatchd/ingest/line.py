@@ -28,7 +28,7 @@ from tracewatchd.model.events import (
 )
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.record import Rejection, TraceRecord
-from tracewatchd.model.results import Outcome
+from tracewatchd.model.results import ACKNOWLEDGED, Outcome
 
 _FUTURE = timedelta(days=1)
 
@@ -89,7 +89,7 @@ class Line:
         self._tell = around.tell
         self._inbox = Inbox(limits.inbox_paths)
         self._settling = Settling(settle_s=limits.settle_s, limit_s=limits.settle_limit_s, capacity=limits.inbox_paths)
-        self._later: dict[Entry, asyncio.TimerHandle] = {}
+        self._later: dict[str, tuple[Entry, asyncio.TimerHandle]] = {}
         self._unreadable: set[str] = set()
         self._writer = Writer(source, around.store, retrying=around.retrying, overwrite=overwrite, tell=around.tell)
         self._share_bytes = around.budget.limit_bytes // limits.writers
@@ -129,12 +129,12 @@ class Line:
 
     def abandon(self) -> int:
         """Give up what is left: its receipts say pending. Returns how many paths that were."""
-        left = {entry.path for entry in self._later}
-        for entry, timer in self._later.items():
+        left = len(self._later)
+        for entry, timer in self._later.values():
             timer.cancel()
             entry.settle(Outcome.PENDING)
         self._later.clear()
-        return len(left) + self._inbox.abandon()
+        return left + self._inbox.abandon()
 
     async def _work(self) -> None:
         while entries := await self._inbox.take(self._limits.batch_rows, self._limits.linger_s):
@@ -168,8 +168,9 @@ class Line:
             self._say_readability(batch)
             read = _clock()
             written = await self._writer.write(batch.records, batch.rejections)
-        self._say_written(batch, written, read_s=read - started, commit_s=_clock() - read)
+        committed = _clock()
         self._finish(batch, written, by_path)
+        self._say_written(batch, written, read_s=read - started, commit_s=committed - read)
         return batch.too_costly
 
     def _unsettled(self, batch: ReadBatch, by_path: dict[str, Entry]) -> None:
@@ -186,10 +187,15 @@ class Line:
                 batch.outcomes[path] = Outcome.PENDING
 
     def _look_later(self, entry: Entry, wait_s: float) -> None:
-        self._later[entry] = asyncio.get_running_loop().call_later(wait_s, self._look_now, entry)
+        if known := self._later.pop(entry.path, None):
+            other, timer = known
+            timer.cancel()
+            entry.merge(other)
+        timer = asyncio.get_running_loop().call_later(wait_s, self._look_now, entry.path)
+        self._later[entry.path] = (entry, timer)
 
-    def _look_now(self, entry: Entry) -> None:
-        del self._later[entry]
+    def _look_now(self, path: str) -> None:
+        entry, _ = self._later.pop(path)
         self._inbox.again(entry)
 
     def _finish(self, batch: ReadBatch, written: Written, by_path: dict[str, Entry]) -> None:
@@ -211,7 +217,9 @@ class Line:
             return
         now = self._around.now().timestamp()
         for record in records:
-            if now - record.stamp.mtime_ns / 1e9 < grain_s and len(self._later) < self._limits.inbox_paths:
+            # abs: a file whose mtime lies far ahead would be read again and again until then.
+            is_fresh = abs(now - record.stamp.mtime_ns / 1e9) < grain_s
+            if is_fresh and len(self._later) < self._limits.inbox_paths:
                 self._look_later(Entry(record.path, reread=True), grain_s)
 
     def _say_readability(self, batch: ReadBatch) -> None:
@@ -220,16 +228,18 @@ class Line:
                 self._unreadable.add(path)
                 self._tell(FileUnreadable(source=self.source, path=path, error=error))
         if self._unreadable:
-            read = {record.path for record in batch.records} | {rejection.path for rejection in batch.rejections}
-            for path in self._unreadable & read:
+            decoded = {record.path for record in batch.records} | {rejection.path for rejection in batch.rejections}
+            for path in self._unreadable & (decoded | batch.outcomes.keys()):
                 self._unreadable.discard(path)
-                self._tell(FileReadable(source=self.source, path=path))
+                if batch.outcomes.get(path) is not Outcome.VANISHED:
+                    self._tell(FileReadable(source=self.source, path=path))
 
     def _say_written(self, batch: ReadBatch, written: Written, *, read_s: float, commit_s: float) -> None:
         if not written.outcomes:
             return
         for record in batch.records:
-            self._say_oddities(record)
+            if written.outcomes.get(record.path) in ACKNOWLEDGED:
+                self._say_oddities(record)
         for rejection, sqlstate in written.rejected:
             self._tell(_quarantined(self.source, rejection, sqlstate))
         self._tell(

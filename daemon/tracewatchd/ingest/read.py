@@ -109,16 +109,17 @@ class _Reading:
         self.spent_bytes = 0
 
     def examine(self, entry: Entry) -> None:
+        path = RunPath.parse(entry.path)
         try:
-            stamp = self._reader.stamp(entry.path)
-            if stamp is None:
+            stamp = self._reader.stamp(entry.path) if path else None
+            if path is None or stamp is None:
                 self._batch.outcomes[entry.path] = Outcome.VANISHED
             elif outcome := self._remembered(entry, stamp):
                 self._batch.outcomes[entry.path] = outcome
             elif stamp.size_bytes > self._rules.max_file_bytes:
                 self._batch.rejections.append(self._too_large(entry.path, stamp))
             else:
-                self._read(entry, stamp)
+                self._read(entry, path, stamp)
         except UnreadableError as error:
             self._batch.unreadable[entry.path] = error.cause
 
@@ -139,7 +140,7 @@ class _Reading:
             setting=self._rules.max_file_setting,
         )
 
-    def _read(self, entry: Entry, stamp: Stamp) -> None:
+    def _read(self, entry: Entry, path: RunPath, stamp: Stamp) -> None:
         if self._read_bytes >= self._rules.batch_bytes:
             raise TooCostlyError(0)
         self._require(stamp.size_bytes * CLEAN_COST)
@@ -149,19 +150,15 @@ class _Reading:
         elif not body.stable:
             self._batch.unsettled.append(Unsettled(entry, body.stamp, None))
         else:
-            self._decode(entry, body)
+            self._decode(entry, path, body)
 
     def _require(self, cost_bytes: int) -> None:
         if self.spent_bytes + cost_bytes > self._share_bytes:
             raise TooCostlyError(cost_bytes)
 
-    def _decode(self, entry: Entry, body: Body) -> None:
+    def _decode(self, entry: Entry, path: RunPath, body: Body) -> None:
         factor = SANITIZE_COST if may_need_sanitizing(body.content) else CLEAN_COST
         self._require(len(body.content) * factor)
-        path = RunPath.parse(entry.path)
-        if path is None:
-            self._batch.outcomes[entry.path] = Outcome.VANISHED
-            return
         decoded = decode(body.content, path, body.stamp, sanitize=self._rules.sanitize)
         self.spent_bytes += len(body.content) * factor
         self._read_bytes += len(body.content)
