@@ -56,10 +56,8 @@ def list_(
     out.data(rows)
 
 
-@command(app, "show", exits=CHECKING, examples=[])
-def show(
-    path: QuarantinedPath, source: Source = None, as_json: AsJson = False, config: ConfigFile = None
-) -> None:
+@command(app, "show", exits=CHECKING, examples=["tracewatchd quarantine show support-bot/2026-11-20/broken.json"])
+def show(path: QuarantinedPath, source: Source = None, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Show everything that is known of one quarantined file."""
     settings = settings_of(config)
     row = work(settings, partial(_one, source=source, path=path), create=False, migrate=False)

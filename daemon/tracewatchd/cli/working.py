@@ -91,10 +91,10 @@ async def assembled(settings: Settings, tell: Tell, *, create: bool) -> AsyncIte
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """The error of our own that a group of tasks ended with, else the group."""
-    known, _ = group.split(TracewatchError)
-    while isinstance(known, BaseExceptionGroup):
+    known: BaseException = group.subgroup(TracewatchError) or group
+    while isinstance(known, BaseExceptionGroup) and known is not group:
         known = known.exceptions[0]
-    return known or group
+    return known
 
 
 def counted(counts: Mapping[str, int]) -> str:

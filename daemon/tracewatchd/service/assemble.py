@@ -39,9 +39,11 @@ from tracewatchd.service.leases import Duty, sweep_lease
 from tracewatchd.service.process import Daemon, DaemonSetting, Watched
 from tracewatchd.service.schedule import SweepSchedule
 from tracewatchd.settings import Root, Settings, masked
-from tracewatchd.store.database import StoreOptions, TraceDatabase
-from tracewatchd.store.embedded import EmbeddedServer, default_directory
+from tracewatchd.store.connect import StoreOptions
+from tracewatchd.store.database import TraceDatabase
+from tracewatchd.store.embedded import EmbeddedServer, default_directory, describe
 
+_MACHINE_ID = Path("/etc/machine-id")
 _WAIT_S = (0.1, 5.0)
 
 T = TypeVar("T")
@@ -66,7 +68,15 @@ class Assembly:
         self.places = tuple(map(_place, settings.watch.roots))
         self._patience_s = patience_s
         self._server = _embedded(settings, tell, create=create)
-        self.database = TraceDatabase(self._locate, _store_options(settings, patience_s), tell)
+        self.database = TraceDatabase(
+            self._locate,
+            _store_options(settings),
+            tell,
+            name=self.where,
+            patience_s=patience_s,
+            on_replaced=self._catch_up,
+        )
+        self._schedules: list[SweepSchedule] = []
         self._budget = ByteBudget(settings.ingest.bytes_in_flight)
         self._threads = ThreadPoolExecutor(settings.ingest.writers, thread_name_prefix="read")
 
@@ -167,10 +177,25 @@ class Assembly:
             return await Sweep(place.source, setting, repair=repair, selection=selection).run()
 
     async def open(self, *, migrate: bool) -> None:
-        """Reach the store (one attempt, retried by policy) and claim the sources."""
+        """Reach the store and claim the sources; only without a limit to patience an outage is waited out.
+
+        Raises:
+            TransientError, PermanentError: the store cannot be reached or used, or a source belongs to others.
+        """
+        await self.database.open(migrate=migrate, wait=self._patience_s is None)
+        if migrate:
+            for place in self.places:
+                await self._claim(place)
+
+    async def _claim(self, place: Place) -> None:
         async for attempt in self.retrying(lambda _: None):
             with attempt:
-                await self.database.open(migrate=migrate)
+                await self.database.available()
+                await self.database.register_source(place.source, _host(), str(place.folder.root))
+
+    def _catch_up(self) -> None:
+        for schedule in self._schedules:
+            schedule.want("another database")
 
     def daemon(self) -> Daemon:
         """The long-running process."""
@@ -190,12 +215,17 @@ class Assembly:
                 shutdown_s=self.settings.service.shutdown_s,
                 prepare=partial(self.open, migrate=True),
                 close=self.close,
-                store_answers=self.database.answers,
-                make_watched=lambda: [self._watched(place) for place in self.places],
+                store_answers=lambda: self.database.is_reachable,
+                make_watched=self._all_watched,
                 duty=duty,
                 tell=self.tell,
             )
         )
+
+    def _all_watched(self) -> list[Watched]:
+        watched = [self._watched(place) for place in self.places]
+        self._schedules = [each.schedule for each in watched]
+        return watched
 
     def _watched(self, place: Place) -> Watched:
         line = self.line(place)
@@ -225,6 +255,15 @@ def embedded_directory(settings: Settings, environ: Mapping[str, str] = os.envir
     return settings.database.embedded_dir or default_directory(environ)
 
 
+def embedded_address(settings: Settings) -> str:
+    """How to reach the embedded database, whoever runs it.
+
+    Raises:
+        PermanentError: there is none yet.
+    """
+    return describe(embedded_directory(settings), settings.database.binaries).dsn
+
+
 def _embedded(settings: Settings, tell: Tell, *, create: bool) -> EmbeddedServer | None:
     if settings.database.url:
         return None
@@ -232,7 +271,7 @@ def _embedded(settings: Settings, tell: Tell, *, create: bool) -> EmbeddedServer
     return EmbeddedServer(directory, binaries=settings.database.binaries, tell=tell, create=create)
 
 
-def _store_options(settings: Settings, patience_s: float | None) -> StoreOptions:
+def _store_options(settings: Settings) -> StoreOptions:
     database = settings.database
     return StoreOptions(
         schema=database.schema_,
@@ -246,6 +285,14 @@ def _store_options(settings: Settings, patience_s: float | None) -> StoreOptions
 
 def _place(root: Root) -> Place:
     return Place(root.source, Folder(root.path), file_system_of(root.path))
+
+
+def _host() -> str:
+    """What tells this host from others: names change and repeat, the machine id does not."""
+    try:
+        return _MACHINE_ID.read_text(encoding="ascii").strip() or socket.gethostname()
+    except OSError:
+        return socket.gethostname()
 
 
 def _now() -> datetime:

@@ -1,1 +1,1 @@
-"""."""
+"""Postgres: schema, the one transaction, error classes, leases, the availability gate, the embedded server."""

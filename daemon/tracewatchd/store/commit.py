@@ -1,0 +1,137 @@
+"""The one transaction that writes runs and acknowledges their files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+from uuid import UUID
+
+import msgspec
+
+from tracewatchd.model.ledger import RowVersion
+from tracewatchd.model.record import Rejection, TraceRecord
+from tracewatchd.model.results import ACKNOWLEDGED, BatchResult, Outcome
+from tracewatchd.store.connect import Connection
+from tracewatchd.store.queries import row_versions
+from tracewatchd.store.statements import statement
+
+_COLUMNS = (
+    "run_id", "trace_id", "parent_run_id", "project", "run_date", "trace_date", "name", "run_type", "status",
+    "start_time", "end_time", "total_tokens", "total_cost", "data", "metadata", "extracted_at",
+)  # fmt: skip
+
+
+async def commit_batch(
+    connection: Connection,
+    schema: str,
+    source: str,
+    records: Sequence[TraceRecord],
+    rejections: Sequence[Rejection],
+    *,
+    overwrite: bool,
+) -> BatchResult:
+    """Write a batch inside the caller's transaction: runs in order of run id, then the ledger in order of paths."""
+    outcomes: dict[str, Outcome] = {}
+    retry: list[str] = []
+    for rows in rounds(records):
+        written = await _write(connection, schema, rows, overwrite=overwrite)
+        refused = [row for row in rows if row.run_id not in written]
+        outcomes |= {
+            row.path: Outcome.LOADED if written[row.run_id] else Outcome.UPDATED
+            for row in rows
+            if row.run_id in written
+        }
+        if refused:
+            stored = await row_versions(connection, schema, [row.run_id for row in refused])
+            judged = _judge(refused, stored, overwrite=overwrite)
+            retry += [row.path for row in refused if row.path not in judged]
+            outcomes |= judged
+            await _touch(connection, schema, [row for row in refused if judged.get(row.path) is Outcome.UNCHANGED])
+    acknowledged = [record for record in records if outcomes.get(record.path) in ACKNOWLEDGED]
+    await _remember(connection, schema, source, acknowledged, rejections)
+    outcomes |= {rejection.path: Outcome.QUARANTINED for rejection in rejections}
+    return BatchResult(outcomes, tuple(retry))
+
+
+def rounds(records: Iterable[TraceRecord]) -> list[list[TraceRecord]]:
+    """The statements that a batch needs: one statement cannot take two files of one run, so the older wait."""
+    taken: dict[UUID, int] = {}
+    found: list[list[TraceRecord]] = []
+    for record in sorted(records, key=lambda record: record.version, reverse=True):
+        turn = taken.get(record.run_id, 0)
+        taken[record.run_id] = turn + 1
+        if turn == len(found):
+            found.append([])
+        found[turn].append(record)
+    return found
+
+
+async def _write(
+    connection: Connection, schema: str, rows: Sequence[TraceRecord], *, overwrite: bool
+) -> dict[UUID, bool]:
+    """The runs whose row is now this record's, and whether it was inserted."""
+    columns: list[list[Any]] = [[getattr(row, column) for row in rows] for column in _COLUMNS]
+    columns.append([row.stamp.mtime_ns for row in rows])
+    columns.append([row.file_sha256 for row in rows])
+    columns.append([row.rules for row in rows])
+    columns.append([None if row.sanitized is None else msgspec.json.encode(row.sanitized) for row in rows])
+    sql = statement("upsert" if overwrite else "insert", schema)
+    return {row["run_id"]: row["inserted"] for row in await connection.fetch(sql, *columns)}
+
+
+def _judge(rows: Sequence[TraceRecord], stored: Mapping[UUID, RowVersion], *, overwrite: bool) -> dict[str, Outcome]:
+    """What the row that won says of each record; those of which it says nothing are missing from the answer."""
+    judged: dict[str, Outcome] = {}
+    for row in rows:
+        there = stored.get(row.run_id)
+        if there is None:
+            continue
+        if there.version.sha256 == row.file_sha256:
+            judged[row.path] = Outcome.UNCHANGED
+        elif there.version > row.version:
+            judged[row.path] = Outcome.SUPERSEDED
+        elif not overwrite:
+            judged[row.path] = Outcome.LEFT
+    return judged
+
+
+async def _touch(connection: Connection, schema: str, rows: Sequence[TraceRecord]) -> None:
+    if rows:
+        await connection.execute(
+            statement("touch", schema),
+            [row.run_id for row in rows],
+            [row.stamp.mtime_ns for row in rows],
+            [row.file_sha256 for row in rows],
+        )
+
+
+async def _remember(
+    connection: Connection,
+    schema: str,
+    source: str,
+    records: Sequence[TraceRecord],
+    rejections: Sequence[Rejection],
+) -> None:
+    rows = [_acknowledged(record) for record in records] + [_quarantined(rejection) for rejection in rejections]
+    if rows:
+        columns = [list(column) for column in zip(*rows, strict=True)]
+        await connection.execute(statement("remember", schema), source, *columns)
+
+
+def _acknowledged(record: TraceRecord) -> tuple[Any, ...]:
+    sha256, run_id = record.file_sha256, record.run_id
+    return (record.path, *record.stamp, sha256, run_id, "acknowledged", None, None, None, record.rules)
+
+
+def _quarantined(rejection: Rejection) -> tuple[Any, ...]:
+    return (
+        rejection.path,
+        *rejection.stamp,
+        rejection.file_sha256,
+        rejection.run_id,
+        "quarantined",
+        rejection.reason.value,
+        rejection.detail,
+        rejection.setting,
+        rejection.rules,
+    )

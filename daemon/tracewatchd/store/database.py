@@ -1,0 +1,280 @@
+"""`TraceDatabase`: everything that tracewatchd asks of Postgres."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from typing import Concatenate, ParamSpec, TypeVar
+from uuid import UUID
+
+import asyncpg
+
+from tracewatchd.model.errors import PermanentError, TransientError
+from tracewatchd.model.events import StoreMigrated, StoreReplaced, Tell
+from tracewatchd.model.ledger import LedgerRow, QuarantineRow, RowVersion
+from tracewatchd.model.record import Reason, Rejection, TraceRecord
+from tracewatchd.model.results import BatchResult
+from tracewatchd.store import queries
+from tracewatchd.store.commit import commit_batch
+from tracewatchd.store.connect import Connection, Sessions, StoreOptions
+from tracewatchd.store.gate import Gate
+from tracewatchd.store.queries import ProjectDay, StoredRun
+from tracewatchd.store.schema import check_version, migrate, newest, version_of
+from tracewatchd.store.statements import quoted, statement
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+_PAGE_ROWS = 200
+_FIRST_UUID = UUID(int=0)
+_LINK_STATES = ("08", "57P01", "57P02", "57P03", "53300", "25006")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DatabaseStatus:
+    """What an operator may want to know of the database. Sizes in bytes."""
+
+    server: str
+    database: str
+    schema: str
+    schema_version: int
+    newest_version: int
+    identity: UUID
+    runs_estimated: int
+    files_acknowledged: int
+    files_quarantined: int
+    size_bytes: int
+
+
+class TraceDatabase:
+    """Postgres, with one gate, a few connections, and a deadline for every call.
+
+    Every method raises `TransientError`, `PermanentError`, or (commit) `PoisonError`.
+
+    Args:
+        locate: says where the database is; asked at each new attempt, so it may start a server first.
+        options: how it is used.
+        tell: where events go.
+        name: the database as it may be shown (no password).
+        patience_s: how long `available` waits; None is for ever.
+        on_replaced: called when this turns out to be another database than before.
+    """
+
+    def __init__(
+        self,
+        locate: Callable[[], Awaitable[str]],
+        options: StoreOptions,
+        tell: Tell,
+        *,
+        name: str,
+        patience_s: float | None = None,
+        on_replaced: Callable[[], None] = lambda: None,
+    ) -> None:
+        self._schema = options.schema
+        self._tell = tell
+        self._patience_s = patience_s
+        self._on_replaced = on_replaced
+        self._migrate = False
+        self._identity: UUID | None = None
+        self._sessions = Sessions(locate, options, check=self._check)
+        self._gate = Gate(self._sessions.reopen, database=name, tell=tell)
+
+    # ---- reaching it
+
+    async def open(self, *, migrate: bool, wait: bool = False) -> None:
+        """Connect once, and say what failed; with ``wait``, a failure that heals is waited out.
+
+        Raises:
+            PermanentError: no connection, no tables (without ``migrate``), or tables that we cannot use.
+            TransientError: not reachable now (without ``wait``).
+        """
+        self._migrate = migrate
+        try:
+            await self._sessions.reopen()
+        except TransientError as error:
+            if not wait:
+                raise
+            self._gate.shut(error)
+            await self.available()
+
+    async def close(self) -> None:
+        """Give every connection back; bounded."""
+        await self._gate.close()
+        await self._sessions.close()
+
+    @property
+    def is_reachable(self) -> bool:
+        """Whether no outage is known."""
+        return self._gate.is_open
+
+    async def available(self) -> None:
+        """Return when no outage is known."""
+        try:
+            async with asyncio.timeout(self._patience_s):
+                await self._gate.passed()
+        except TimeoutError:
+            raise TransientError(
+                f"Postgres did not come back within {self._patience_s:g} s", hint="see that it runs, then try again"
+            ) from None
+
+    async def probe(self) -> bool:
+        """Whether Postgres answers right now; a no begins an outage for everyone."""
+        if not self._gate.is_open:
+            return False
+        try:
+            async with self._sessions.use() as connection:
+                await connection.fetchval("SELECT 1")
+        except TransientError as error:
+            self._gate.shut(error)
+            return False
+        return True
+
+    async def _check(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
+        """What every new connection must show: our tables, in our version, in the database that we know."""
+        found = await version_of(connection, self._schema)
+        if found < newest() and self._migrate:
+            before, now = await migrate(connection, schema=self._schema)
+            if before != now:
+                self._tell(StoreMigrated(before=before, now=now))
+            found = now
+        check_version(found, self._schema)
+        identity = await connection.fetchval(f"SELECT id FROM {quoted(self._schema)}.identity")  # noqa: S608 - quoted
+        before_identity, self._identity = self._identity, identity
+        if before_identity not in {None, identity}:
+            self._tell(StoreReplaced(before=str(before_identity), now=str(identity)))
+            self._on_replaced()
+
+    # ---- the line
+
+    async def commit(
+        self,
+        source: str,
+        records: Sequence[TraceRecord],
+        rejections: Sequence[Rejection] = (),
+        *,
+        overwrite: bool = True,
+    ) -> BatchResult:
+        """Write runs and ledger rows in one transaction; one attempt."""
+        try:
+            async with self._sessions.transaction() as connection:
+                return await commit_batch(connection, self._schema, source, records, rejections, overwrite=overwrite)
+        except TransientError as error:
+            await self._suspect_outage(error)
+            raise
+
+    async def _suspect_outage(self, error: TransientError) -> None:
+        """A broken link or silence may be an outage: one probe tells, so that nobody else has to run into it."""
+        if error.sqlstate is None or error.sqlstate.startswith(_LINK_STATES):
+            await self.probe()
+
+    async def ledger_rows(self, source: str, paths: Sequence[str]) -> dict[str, LedgerRow]:
+        """What the ledger holds of these paths, by path."""
+        return await self._read(queries.ledger_rows, source, paths)
+
+    # ---- sweeps
+
+    async def ledger_directories(self, source: str) -> list[str]:
+        """Every ``folder/day`` that the ledger has a path in, in byte order."""
+        rows = await self._read(_fetch, "ledger_directories", source)
+        return [row["directory"] for row in rows]
+
+    async def ledger_page(self, source: str, directory: str, after: str, limit: int) -> list[LedgerRow]:
+        """The next rows of a directory in byte order of their paths, those greater than ``after``."""
+        return await self._read(queries.ledger_page, source, directory, after, limit)
+
+    async def ledger_of_runs(self, run_ids: Iterable[UUID]) -> list[tuple[str, LedgerRow]]:
+        """Every ledger row, of any source, that acknowledges one of these runs."""
+        return await self._read(queries.ledger_of_runs, run_ids)
+
+    async def row_versions(self, run_ids: Iterable[UUID]) -> dict[UUID, RowVersion]:
+        """The versions of those of these runs that have a row."""
+        return await self._read(queries.row_versions, run_ids)
+
+    async def quarantined(
+        self, *, source: str | None = None, reason: Reason | None = None, path: str | None = None
+    ) -> AsyncIterator[QuarantineRow]:
+        """Quarantined files by source and path, a page at a time."""
+        after = ("", "")
+        while True:
+            page = await self._read(_fetch, "quarantined", *after, source, reason, path, _PAGE_ROWS)
+            for row in page:
+                yield queries.quarantine_row(row)
+            if len(page) < _PAGE_ROWS:
+                return
+            after = (page[-1]["source"], page[-1]["path"])
+
+    # ---- for people
+
+    async def run(self, run_id: UUID) -> StoredRun | None:
+        """One run."""
+        rows = await self._read(_fetch, "run", run_id)
+        return queries.stored_run(rows[0]) if rows else None
+
+    async def trace(self, trace_id: UUID) -> list[StoredRun]:
+        """A whole trace in execution order."""
+        return [queries.stored_run(row) for row in await self._read(_fetch, "trace", trace_id)]
+
+    async def runs(self, project: str, first: date, last: date) -> AsyncIterator[StoredRun]:
+        """A project's runs of some days, both ends included, by day and run id; a page at a time."""
+        after: tuple[date, UUID] = (first, _FIRST_UUID)
+        while True:
+            page = await self._read(_fetch, "runs_page", project, *after, last, _PAGE_ROWS)
+            for row in page:
+                yield queries.stored_run(row)
+            if len(page) < _PAGE_ROWS:
+                return
+            after = (page[-1]["run_date"], page[-1]["run_id"])
+
+    async def project_days(self) -> list[ProjectDay]:
+        """Counts per project and day."""
+        return [ProjectDay(*row) for row in await self._read(_fetch, "project_days")]
+
+    async def status(self) -> DatabaseStatus:
+        """Which database this is, and how much it holds."""
+        (row,) = await self._read(_fetch, "status")
+        return DatabaseStatus(schema=self._schema, newest_version=newest(), **dict(row))
+
+    # ---- leases and sources
+
+    async def acquire_lease(self, name: str, holder: str, ttl_s: float) -> str:
+        """Take or renew a lease if it is free, expired or ours; returns who holds it now."""
+        rows = await self._read(_fetch, "acquire_lease", name, holder, ttl_s)
+        return str(rows[0]["holder"]) if rows else ""
+
+    async def release_lease(self, name: str, holder: str) -> None:
+        """Give a lease up if it is ours."""
+        await self._read(_fetch, "release_lease", name, holder)
+
+    async def register_source(self, source: str, host: str, root: str) -> None:
+        """Remember that a source lies at this root on this host.
+
+        Raises:
+            PermanentError: the name stands for another host or another root already.
+        """
+        ((known_host, known_root),) = await self._read(_fetch, "register_source", source, host, root)
+        if known_host != host:
+            raise PermanentError(
+                f"the source {source} belongs to another host ({known_host})",
+                hint="give this root a source of its own in watch.roots",
+            )
+        if known_root != root:
+            raise PermanentError(
+                f"the source {source} stands for {known_root}, not {root}",
+                hint="give this root a source of its own in watch.roots, or watch the root that the source stands for",
+            )
+
+    async def _read(
+        self, query: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        try:
+            async with self._sessions.use() as connection:
+                return await query(connection, self._schema, *args, **kwargs)
+        except TransientError as error:
+            await self._suspect_outage(error)
+            raise
+
+
+async def _fetch(connection: Connection, schema: str, name: str, *arguments: object) -> list[asyncpg.Record]:
+    return await connection.fetch(statement(name, schema), *arguments)

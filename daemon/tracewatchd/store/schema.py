@@ -1,0 +1,87 @@
+"""The tables: bringing them up to date, and checking that they are what this program needs."""
+
+from __future__ import annotations
+
+import asyncpg
+
+from tracewatchd.model.errors import PermanentError
+from tracewatchd.store.statements import migrations, quoted
+
+_LOCK = 0x7472_6163_6577
+"""Advisory lock of everyone who migrates: the bytes of "tracew"."""
+_OLDEST_SERVER = 140000
+
+Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+
+
+def newest(schema: str = "public") -> int:
+    """The version that this program needs."""
+    return migrations(schema)[-1][0]
+
+
+async def version_of(connection: Connection, schema: str = "public") -> int:
+    """The version of the tables in a schema, 0 where there are none of ours."""
+    table = f"{quoted(schema)}.schema_version"
+    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+        return 0
+    return int(await connection.fetchval(f"SELECT coalesce(max(version), 0) FROM {table}"))  # noqa: S608 - quoted
+
+
+async def migrate(connection: Connection, *, schema: str = "public") -> tuple[int, int]:
+    """Bring the tables to the newest version; returns the version before and now. Safe to run from many at once.
+
+    Raises:
+        PermanentError: the server is too old, the tables are newer than this program, or a table called ``runs``
+            in the schema is not ours.
+    """
+    server = connection.get_server_version()
+    if server.major * 10_000 < _OLDEST_SERVER:
+        raise PermanentError(f"PostgreSQL {server.major} is too old", hint="14 or newer is needed")
+    async with connection.transaction():
+        await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
+        before = await version_of(connection, schema)
+        check_version(before, schema, or_older=True)
+        if before == 0:
+            await _begin(connection, schema)
+        for number, sql in migrations(schema):
+            if number > before:
+                await connection.execute(sql)
+                await connection.execute(
+                    f"INSERT INTO {quoted(schema)}.schema_version (version) VALUES ($1)",  # noqa: S608 - quoted
+                    number,
+                )
+        return before, newest(schema)
+
+
+async def _begin(connection: Connection, schema: str) -> None:
+    foreign = await connection.fetchval("SELECT to_regclass($1)::text", f"{quoted(schema)}.runs")
+    if foreign:
+        raise PermanentError(
+            f"there is a table {schema}.runs that belongs to another program",
+            hint="let tracewatchd have a schema of its own: database.schema",
+        )
+    # IF NOT EXISTS would ask for the right to create schemas even where there is nothing to create.
+    if await connection.fetchval("SELECT to_regnamespace($1)", quoted(schema)) is None:
+        await connection.execute(f"CREATE SCHEMA {quoted(schema)}")
+    await connection.execute(
+        f"CREATE TABLE {quoted(schema)}.schema_version ("
+        "version integer PRIMARY KEY, applied_at timestamptz NOT NULL DEFAULT now())"
+    )
+
+
+def check_version(found: int, schema: str, *, or_older: bool = False) -> None:
+    """Whether this program can work with tables of that version.
+
+    Raises:
+        PermanentError: it cannot.
+    """
+    needed = newest(schema)
+    if found > needed:
+        raise PermanentError(
+            f"the tables have version {found}, this program knows {needed}", hint="install a newer tracewatchd"
+        )
+    if found < needed and not or_older:
+        what = f"the tables have version {found}" if found else f"there are no tables of ours in schema {schema}"
+        raise PermanentError(
+            f"{what}; version {needed} is needed", hint="run `tracewatchd db migrate`", sqlstate="42P01"
+        )

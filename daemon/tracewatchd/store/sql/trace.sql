@@ -1,0 +1,6 @@
+-- A trace in execution order: dotted_order sorts as text the way the runs were executed.
+SELECT run_id, trace_id, parent_run_id, project, run_date, trace_date, name, run_type, status, start_time, end_time,
+    total_tokens, total_cost, data, metadata, extracted_at, file_mtime_ns, file_sha256, rules, sanitized
+FROM {schema}.runs
+WHERE trace_id = $1
+ORDER BY data ->> 'dotted_order' COLLATE "C" NULLS LAST, start_time NULLS LAST, run_id

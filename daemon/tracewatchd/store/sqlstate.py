@@ -1,0 +1,98 @@
+"""What an error of the driver means for us: one table, decided on type and SQLSTATE, never on message text.
+
+Sources: PostgreSQL's appendix of error codes, and what asyncpg raises on its own account.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import asyncpg
+
+from tracewatchd.model.errors import PermanentError, PoisonError, TracewatchError, TransientError
+
+TRANSIENT: dict[str, bool] = {
+    "08": True,  # connection exceptions
+    "25006": False,  # read-only: a replica that is being promoted, or a disk that is full
+    "26000": False,  # a prepared statement that is gone: reconnect
+    "40001": False,  # serialization failure
+    "40P01": False,  # deadlock
+    "53": False,  # out of connections or disk
+    "53200": True,  # out of memory
+    "55P03": False,  # lock not available in time
+    "57014": True,  # statement timeout
+    "57P01": True,  # terminated by an administrator
+    "57P02": True,  # the server crashed
+    "57P03": False,  # starting up or shutting down
+    "58030": False,  # I/O error
+}
+"""Codes (5 characters) and classes (2) that heal; the value says whether the content may be to blame."""
+
+POISON = frozenset({"22", "23", "21000", "54000", "54001"})
+"""Codes and classes that are about content."""
+
+HINTS: dict[str, str] = {
+    "28": "check user, password and pg_hba.conf",
+    "3D000": "create the database, or name another in database.url",
+    "42501": "grant the role what it lacks, or let its owner run `tracewatchd db migrate`",
+    "42P01": "run `tracewatchd db migrate`",
+    "42703": "run `tracewatchd db migrate`; if a table of this name belongs to another program, set database.schema",
+    "3F000": "run `tracewatchd db migrate`, or correct database.schema",
+    "0A": "the server lacks a feature; PostgreSQL 14 or newer is needed",
+}
+_ANY_PERMANENT_HINT = "mend what the message names, then start again"
+
+
+def _listed(sqlstate: str, table: dict[str, bool] | frozenset[str] | dict[str, str]) -> str | None:
+    return next((key for key in (sqlstate, sqlstate[:2]) if key in table), None)
+
+
+def of_sqlstate(sqlstate: str, message: str, place: str | None = None) -> TracewatchError:
+    """The error class of a code; what no table lists is permanent, named in full."""
+    text = f"{message} [{sqlstate}]"
+    if key := _listed(sqlstate, TRANSIENT):
+        return TransientError(text, sqlstate=sqlstate, suspect_content=TRANSIENT[key])
+    if _listed(sqlstate, POISON):
+        return PoisonError(message, sqlstate=sqlstate, place=place)
+    key = _listed(sqlstate, HINTS)
+    return PermanentError(text, sqlstate=sqlstate, hint=HINTS[key] if key else _ANY_PERMANENT_HINT)
+
+
+def classified(error: Exception) -> TracewatchError:
+    """Our error for one that a call of the driver raised."""
+    match error:
+        case TracewatchError():
+            return error
+        case asyncpg.exceptions.InvalidCachedStatementError():
+            return TransientError("a prepared statement is out of date; reconnecting", sqlstate=error.sqlstate)
+        case asyncpg.PostgresError() if error.sqlstate:
+            # DETAIL and CONTEXT may quote content, so only the message and the column's name are kept.
+            return of_sqlstate(error.sqlstate, error.message or type(error).__name__, error.column_name)
+        case asyncpg.exceptions.DataError():
+            return PoisonError("a value cannot be sent", sqlstate=None)
+        case TimeoutError():
+            return TransientError("no answer in time", suspect_content=True)
+        case OSError() | asyncpg.InterfaceError() | asyncpg.InternalClientError():
+            return TransientError(f"connection lost: {_words(error)}", suspect_content=True)
+        case _:
+            return PermanentError(f"{type(error).__name__}: {_words(error)}", hint=_ANY_PERMANENT_HINT)
+
+
+def _words(error: Exception) -> str:
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__
+
+
+DRIVER_ERRORS = (asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError, OSError, ValueError)
+"""What calls of the driver are known to raise; `TimeoutError` is an `OSError`."""
+
+
+@contextmanager
+def classifying() -> Iterator[None]:
+    """Turn what the driver raises in this block into our errors."""
+    try:
+        yield
+    except DRIVER_ERRORS as error:
+        raise classified(error) from error
