@@ -10,7 +10,6 @@ from __future__ import annotations
 import re
 from array import array
 from collections import defaultdict
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from tracewatchd.model.scan import STRING, string_value, tokens
@@ -81,7 +80,11 @@ def _is_bad(text: bytes, start: int, end: int) -> bool:
 
 
 def _replaced(token: bytes) -> bytes:
-    return _ESCAPE.sub(lambda found: b"\\ufffd" if found["bad"] else found[0], token)
+    replaced = bytearray(token)
+    for found in _ESCAPE.finditer(token):
+        if found["bad"]:
+            replaced[found.start() : found.end()] = b"\\ufffd"  # of the same length
+    return bytes(replaced)
 
 
 @dataclass(slots=True)
@@ -89,21 +92,33 @@ class _Keys:
     """Those keys of one object that hold U+FFFD after replacement: no others can collide because of it."""
 
     kept: set[str] = field(default_factory=set)
-    changed: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
-    """Offsets of the keys that were changed, by what they said before."""
+    changed: dict[str, int] = field(default_factory=dict)
+    """By what they said before: the offset of the first key that said so."""
+    repeated: array[int] = field(default_factory=lambda: array("q"))
+    """Offset after offset, of that first key and of one that says the same."""
 
-    def numbers(self) -> Iterator[tuple[int, int]]:
-        """The offset and the number of each key that needs one."""
-        taken = self.kept
-        free: defaultdict[str, int] = defaultdict(lambda: 2)
-        for before, offsets in self.changed.items():
-            name = base = _BAD_CHARACTER.sub(_REPLACEMENT, before)
-            while name in taken:
-                name = f"{base}_{free[base]}"
-                free[base] += 1
-            taken.add(name)
+    def change(self, said: str, offset: int) -> None:
+        """Take in a key that must be changed."""
+        first = self.changed.setdefault(said, offset)
+        if first != offset:
+            self.repeated.extend((first, offset))
+
+    def numbers(self) -> dict[int, int]:
+        """The numbers of the keys that need one, by the key's offset."""
+        numbers: dict[int, int] = {}
+        last: defaultdict[str, int] = defaultdict(lambda: 1)
+        for said, offset in self.changed.items():
+            name = base = _BAD_CHARACTER.sub(_REPLACEMENT, said)
+            while name in self.kept:
+                last[base] += 1
+                name = f"{base}_{last[base]}"
+            self.kept.add(name)
             if name != base:
-                yield from ((offset, free[base] - 1) for offset in offsets)
+                numbers[offset] = last[base]
+        for first, offset in zip(self.repeated[::2], self.repeated[1::2], strict=True):
+            if first in numbers:
+                numbers[offset] = numbers[first]
+        return numbers
 
 
 def _key_numbers(text: bytes) -> dict[int, int]:
@@ -120,7 +135,7 @@ def _key_numbers(text: bytes) -> dict[int, int]:
             depth -= 1
         elif kind == "key":
             if _is_bad(text, start, end):
-                objects.setdefault(depth, _Keys()).changed[string_value(text[start:end])].append(start)
+                objects.setdefault(depth, _Keys()).change(string_value(text[start:end]), start)
             elif _REPLACEMENT in (said := string_value(text[start:end])):
                 objects.setdefault(depth, _Keys()).kept.add(said)
     return numbers

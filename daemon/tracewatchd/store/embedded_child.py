@@ -39,7 +39,7 @@ def _enter_namespace(libc: ctypes.CDLL) -> None:  # pragma: no cover - in a proc
 
 
 def main(
-    parent: str, death_signal: str, user: str, namespace: str, *command: str
+    parent: str, signal: str, user: str, namespace: str, *command: str
 ) -> None:  # pragma: no cover - in a process that becomes another program
     """Become the command.
 
@@ -53,7 +53,7 @@ def main(
     if namespace != "-":
         _enter_namespace(libc)
     # Only now: the kernel forgets the signal whenever credentials change.
-    _checked(libc.prctl(_PR_SET_PDEATHSIG, int(death_signal), 0, 0, 0))
+    _checked(libc.prctl(_PR_SET_PDEATHSIG, int(signal), 0, 0, 0))
     if os.getppid() != int(parent):
         sys.exit("the parent has ended already")
     os.execv(command[0], command)  # noqa: S606 - becoming another program without a shell is the purpose

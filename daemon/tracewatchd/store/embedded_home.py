@@ -28,7 +28,7 @@ _STATUS_LINE = 7  # of postmaster.pid, counted from 0; what pg_ctl reads
 
 
 class Home:
-    """One such directory. Whoever holds its lock owns the server; the kernel takes the lock back when its holder ends."""
+    """One such directory. Whoever holds its lock owns the server; the kernel frees the lock when its holder ends."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory

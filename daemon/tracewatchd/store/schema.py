@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 import asyncpg
 
 from tracewatchd.model.errors import PermanentError
@@ -11,7 +13,7 @@ _LOCK = 0x7472_6163_6577
 """Advisory lock of everyone who migrates: the bytes of "tracew"."""
 _OLDEST_SERVER = 140000
 
-Connection = asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 
 def newest(schema: str = "public") -> int:

@@ -31,6 +31,7 @@ _BUILTIN_LOCALES_SINCE = 17
 _PROBE_LIMIT_S = 30.0
 _CREATE_LIMIT_S = 300.0
 _LOG_TAIL_BYTES = 8_192
+_FALLBACK_USERS = ("postgres", "nobody")
 _KEPT_VARIABLES = ("PATH", "LD_LIBRARY_PATH")
 _VERSION = re.compile(r"\(PostgreSQL\) ((\d+)\S*)")
 
@@ -97,7 +98,7 @@ def identities(owner: tuple[int, int]) -> Iterable[Identity]:
         return [Identity()] if _has_name(uid) else [Identity(namespace=True), Identity()]
     if owner[0] != 0:
         return [Identity(owner)] if _has_name(owner[0]) else [Identity(owner, namespace=True), Identity(owner)]
-    return [Identity(namespace=True), *(Identity(user) for user in map(_user, ("postgres", "nobody")) if user)]
+    return [Identity(namespace=True), *(Identity(user) for user in map(_user, _FALLBACK_USERS) if user)]
 
 
 def _has_name(uid: int) -> bool:
@@ -162,7 +163,7 @@ def _version(command: Sequence[str]) -> tuple[str, re.Match[str] | None]:
 
 
 def create_cluster(binaries: Binaries, data: Path, log: Path, *, durable: bool = True) -> None:
-    """Make a cluster with our role and an empty database, whole or not at all: a cut attempt leaves only ``*.making-*``.
+    """Make a cluster with our role and an empty database, whole or not at all: a cut attempt leaves ``*.making-*``.
 
     ``durable`` waits until it is on the disk, once, at the end.
 
