@@ -49,7 +49,7 @@ def _kill_in_flight(daemon: Running, chance: random.Random) -> bool:
     seen = len(daemon.named("batch.committed"))
     eventually(lambda: len(daemon.named("batch.committed")) >= seen + chance.randrange(6), patience_s=5)
     daemon.kill()
-    return daemon.named("batch.committed")[-1]["waiting_files"] > 0
+    return int(daemon.named("batch.committed")[-1]["waiting_files"]) > 0
 
 
 def _kill_often(root: Path, env: dict[str, str]) -> int:

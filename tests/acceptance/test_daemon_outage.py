@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import asyncpg
@@ -16,6 +18,12 @@ from tracewatchd.model.sample import generate
 FILES = 6_000
 OUTAGE_S = float(os.environ.get("OUTAGE_S", "60"))
 MIB = 1024 * 1024
+
+
+@pytest.fixture
+def own_server(server_of: Callable[..., Server], wheel: Path) -> Server:
+    """A server that the test may kill."""
+    return server_of(wheel)
 
 
 def _write(root: Path, files: int) -> None:
@@ -49,10 +57,10 @@ async def test_an_outage_in_the_middle_of_a_load_costs_time_only(tmp_path: Path,
     """Kill -9 on Postgres during a load and a minute without it: flat memory, one pair of lines, everything in."""
     root = tmp_path / "data"
     _write(root, FILES)
-    env = environment(TRACEWATCHD_DATABASE__URL=own_server.dsn, TRACEWATCHD_WATCH__SWEEP_INTERVAL_S="5")
+    env = environment(TRACEWATCHD_DATABASE__URL=own_server.dsn(), TRACEWATCHD_WATCH__SWEEP_INTERVAL_S="5")
     with running("run", str(root), env=env) as daemon:
         daemon.wait_for("batch.committed", count=20)
-        own_server.kill()
+        own_server.stop(signal.SIGKILL)
         daemon.wait_for("store.unavailable")
         before = daemon.rss_bytes()
         threading.Event().wait(OUTAGE_S)
@@ -63,7 +71,7 @@ async def test_an_outage_in_the_middle_of_a_load_costs_time_only(tmp_path: Path,
         assert daemon.stop() == 0
     assert grown <= 10 * MIB
     _said_once(daemon, OUTAGE_S)
-    assert await _count(own_server.dsn) == FILES
+    assert await _count(own_server.dsn()) == FILES
 
 
 @pytest.mark.timeout(300)
@@ -71,8 +79,8 @@ async def test_postgres_away_at_the_start_is_waited_for(tmp_path: Path, own_serv
     """A daemon that starts before its database says so once, waits, and loads everything when it is there."""
     root = tmp_path / "data"
     _write(root, 500)
-    own_server.kill()
-    env = environment(TRACEWATCHD_DATABASE__URL=own_server.dsn, TRACEWATCHD_WATCH__SWEEP_INTERVAL_S="5")
+    own_server.stop(signal.SIGKILL)
+    env = environment(TRACEWATCHD_DATABASE__URL=own_server.dsn(), TRACEWATCHD_WATCH__SWEEP_INTERVAL_S="5")
     with running("run", str(root), env=env) as daemon:
         daemon.wait_for("store.unavailable")
         before = daemon.rss_bytes()
@@ -83,17 +91,17 @@ async def test_postgres_away_at_the_start_is_waited_for(tmp_path: Path, own_serv
         assert daemon.stop() == 0
     assert grown <= 10 * MIB
     _said_once(daemon, OUTAGE_S)
-    assert await _count(own_server.dsn) == 500
+    assert await _count(own_server.dsn()) == 500
 
 
 def test_a_stop_during_an_outage_ends_in_time(tmp_path: Path, own_server: Server) -> None:
     """SIGTERM while Postgres is away: exit status 0 within the limit, and daemon.stopped counts what is left."""
     root = tmp_path / "data"
     _write(root, 300)
-    env = environment(TRACEWATCHD_DATABASE__URL=own_server.dsn, TRACEWATCHD_SERVICE__SHUTDOWN_S="2")
+    env = environment(TRACEWATCHD_DATABASE__URL=own_server.dsn(), TRACEWATCHD_SERVICE__SHUTDOWN_S="2")
     with running("run", str(root), env=env) as daemon:
         daemon.wait_for("daemon.ready")
-        own_server.kill()
+        own_server.stop(signal.SIGKILL)
         daemon.wait_for("store.unavailable", patience_s=60)
         assert daemon.stop(patience_s=15) == 0
         assert daemon.named("daemon.stopped")
