@@ -25,9 +25,7 @@ def page() -> str:
 
 
 def _section(name: str, kind: type[Event]) -> str:
-    fields = [
-        f"- `{field.name}`" + ("" if field.required else " (optional)") for field in msgspec.structs.fields(kind)
-    ]
+    fields = [f"- `{field.name}`" + ("" if field.required else " (optional)") for field in msgspec.structs.fields(kind)]
     return "\n".join([f"## `{name}` ({kind.level})", "", inspect.cleandoc(kind.__doc__ or ""), "", *fields, ""])
 
 

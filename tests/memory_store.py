@@ -88,7 +88,7 @@ class MemoryStore:
     def state(self, source: str, path: str) -> str | None:
         """What the ledger says of a path: acknowledged, the reason of its quarantine, or nothing."""
         row = self.ledger.get((source, path))
-        return row and (row.reason or row.state)
+        return (row.reason or row.state) if row else None
 
     def _require_up(self) -> None:
         if not self.up.is_set():
@@ -105,7 +105,9 @@ class MemoryStore:
             self.rows[record.run_id] = record
             return Outcome.LOADED
         if row.file_sha256 == record.file_sha256:
-            self.rows[record.run_id] = replace(row, stamp=max(row.stamp, record.stamp, key=lambda stamp: stamp.mtime_ns))
+            self.rows[record.run_id] = replace(
+                row, stamp=max(row.stamp, record.stamp, key=lambda stamp: stamp.mtime_ns)
+            )
             return Outcome.UNCHANGED
         if row.version > record.version:
             return Outcome.SUPERSEDED

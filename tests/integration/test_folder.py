@@ -9,10 +9,11 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
-from run_files import DIRECTORY, put
 
+from run_files import DIRECTORY, put
 from tracewatchd.edges import folder as folder_module
 from tracewatchd.edges.folder import Folder, Reader, RootIdentity, UnreadableError
 from tracewatchd.model.layout import encode_path
@@ -23,7 +24,7 @@ FILE = f"{DIRECTORY}/a.json"
 
 
 def open_descriptors() -> int:
-    return len(os.listdir("/proc/self/fd"))
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
 
 
 @pytest.fixture(autouse=True)
@@ -177,14 +178,14 @@ def test_a_root_made_anew_has_another_identity(tmp_path: Path) -> None:
 
 NAMES = [
     b"plain.json",
-    b"sp ace's \"quote\".json",
+    b'sp ace\'s "quote".json',
     b"100%25.json",
     "\U0001f600 emoji.json".encode(),
     b"latin\xe91.json",
     b"line\nbreak.json",
     b"n" * 245 + b".json",
 ]
-PROJECTS = [b"two words", b"O'Neil \"x\"", b"50%", "\U0001f680".encode(), b"caf\xe9", b"a-b", b"a", b"B"]
+PROJECTS = [b"two words", b'O\'Neil "x"', b"50%", "\U0001f680".encode(), b"caf\xe9", b"a-b", b"a", b"B"]
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -296,7 +297,7 @@ def test_a_day_that_can_be_listed_but_not_entered_names_its_files(passable: Path
         listing = Folder(passable).listing(DIRECTORY)
         assert listing.stamps == {}
         assert listing.unreadable == {FILE: "Permission denied"}
-        with Folder(passable).reader() as reader, pytest.raises(UnreadableError, match="a.json"):
+        with Folder(passable).reader() as reader, pytest.raises(UnreadableError, match=r"a\.json"):
             reader.stamp(FILE)
 
     as_nobody(check)
@@ -363,10 +364,10 @@ def test_counting_has_a_bottom(tmp_path: Path, folder: Folder) -> None:
 class Meddling:
     """Runs something between the opening of a file and the first byte that is read of it."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[], None]) -> None:
-        self._meddle: Callable[[], None] | None = meddle
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, meddle: Callable[[], object]) -> None:
+        self._meddle: Callable[[], object] | None = meddle
         self._read = os.read
-        monkeypatch.setattr(folder_module.os, "read", self._meddled_read)
+        monkeypatch.setattr(os, "read", self._meddled_read)
 
     def _meddled_read(self, descriptor: int, size: int) -> bytes:
         if meddle := self._meddle:
@@ -378,7 +379,7 @@ class Meddling:
 def test_a_file_replaced_while_being_read(tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """The old file is read, and having lost its name shows in its stamp: it is not stable."""
     put(tmp_path, FILE, b"old")
-    Meddling(monkeypatch, lambda: put(tmp_path, FILE, b"newer") and None)
+    Meddling(monkeypatch, lambda: put(tmp_path, FILE, b"newer"))
     body = read(folder, FILE)
     assert body is not None
     assert (body.content, body.stable) == (b"old", False)
@@ -390,7 +391,7 @@ def test_a_file_replaced_while_being_read(tmp_path: Path, folder: Folder, monkey
 def test_a_file_that_grows_while_being_read(tmp_path: Path, folder: Folder, monkeypatch: pytest.MonkeyPatch) -> None:
     """No more is read than was expected and one byte, and it is not stable."""
     place = put(tmp_path, FILE, b"half")
-    Meddling(monkeypatch, lambda: place.write_bytes(b"half and the whole rest") and None)
+    Meddling(monkeypatch, lambda: place.write_bytes(b"half and the whole rest"))
     body = read(folder, FILE)
     assert body is not None
     assert (len(body.content), body.stable) == (5, False)
@@ -419,7 +420,7 @@ def test_a_read_in_pieces_is_whole(tmp_path: Path, folder: Folder, monkeypatch: 
     """A kernel may give less than was asked for; reading goes on until the end."""
     put(tmp_path, FILE, b"in pieces")
     genuine = os.read
-    monkeypatch.setattr(folder_module.os, "read", lambda descriptor, size: genuine(descriptor, min(size, 2)))
+    monkeypatch.setattr(os, "read", lambda descriptor, size: genuine(descriptor, min(size, 2)))
     body = read(folder, FILE)
     assert body is not None
     assert (body.content, body.stable) == (b"in pieces", True)
@@ -440,10 +441,10 @@ def test_a_disk_that_fails_is_unreadable(tmp_path: Path, folder: Folder, monkeyp
     def fail(*_: object, **__: object) -> bytes:
         raise OSError(5, "Input/output error")
 
-    monkeypatch.setattr(folder_module.os, "read", fail)
+    monkeypatch.setattr(os, "read", fail)
     with pytest.raises(UnreadableError, match=f"{FILE}: Input/output error"):
         read(folder, FILE)
-    monkeypatch.setattr(folder_module.os, "scandir", fail)
+    monkeypatch.setattr(os, "scandir", fail)
     with pytest.raises(UnreadableError, match=f"{DIRECTORY}: Input/output error"):
         folder.listing(DIRECTORY)
 
@@ -456,12 +457,12 @@ def test_names_that_vanish_while_a_directory_is_listed(
     put(tmp_path, f"{DIRECTORY}/b.json", b"{}")
     genuine = os.stat
 
-    def vanishing(path: object, **options: object) -> os.stat_result:
+    def vanishing(path: Any, **options: Any) -> os.stat_result:
         if path == b"a.json":
             raise FileNotFoundError(path)
-        return genuine(path, **options)  # type: ignore[call-overload]  # handed through as it came
+        return genuine(path, **options)
 
-    monkeypatch.setattr(folder_module.os, "stat", vanishing)
+    monkeypatch.setattr(os, "stat", vanishing)
     assert list(folder.listing(DIRECTORY).stamps) == [f"{DIRECTORY}/b.json"]
     monkeypatch.setattr(folder_module, "_is_directory", lambda _: True)
     put(tmp_path, "file", b"{}")
@@ -476,11 +477,11 @@ def test_a_batch_opens_each_file_once(tmp_path: Path, folder: Folder, monkeypatc
     opened: list[object] = []
     genuine = os.open
 
-    def counting(path: object, *rest: object, **options: object) -> int:
+    def counting(path: Any, *rest: Any, **options: Any) -> int:
         opened.append(path)
-        return genuine(path, *rest, **options)  # type: ignore[call-overload,no-any-return]  # handed through as it came
+        return genuine(path, *rest, **options)
 
-    monkeypatch.setattr(folder_module.os, "open", counting)
+    monkeypatch.setattr(os, "open", counting)
     with folder.reader() as reader:
         for path in paths:
             assert reader.stamp(path)

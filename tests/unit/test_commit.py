@@ -9,10 +9,10 @@ from math import ceil, log2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from memory_store import MemoryStore
-from run_files import record, run_id, run_path
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_none
 
+from memory_store import MemoryStore
+from run_files import record, run_id, run_path
 from tracewatchd.ingest.commit import Writer, Written
 from tracewatchd.model.errors import PermanentError, PoisonError, TransientError
 from tracewatchd.model.events import BatchHalved, BatchRetried, Event
@@ -36,8 +36,8 @@ def impatient(before_sleep: Callable[[RetryCallState], None]) -> AsyncRetrying:
 
 
 def writer_of(store: MemoryStore, told: list[Event] | None = None, *, overwrite: bool = True) -> Writer:
-    tell = [].append if told is None else told.append
-    return Writer(SOURCE, store, retrying=impatient, overwrite=overwrite, tell=tell)
+    listener = [] if told is None else told
+    return Writer(SOURCE, store, retrying=impatient, overwrite=overwrite, tell=listener.append)
 
 
 def rejection_of(number: int) -> Rejection:

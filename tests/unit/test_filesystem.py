@@ -51,7 +51,7 @@ def test_the_innermost_and_last_mount_counts(tmp_path: Path) -> None:
 
 
 def test_mount_points_are_unescaped_and_links_followed(tmp_path: Path) -> None:
-    """A space stands as \\040 in the list; a root that is a symlink lies where it points."""
+    r"""A space stands as \040 in the list; a root that is a symlink lies where it points."""
     place = tmp_path / "two words"
     place.mkdir()
     (tmp_path / "link").symlink_to(place)

@@ -105,7 +105,7 @@ class InboxMachine(RuleBasedStateMachine):
 InboxMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 
 
-class TestInbox(InboxMachine.TestCase):  # type: ignore[misc]  # hypothesis makes this class at run time
+class TestInbox(InboxMachine.TestCase):  # type: ignore[misc,valid-type]  # hypothesis makes this class at run time
     """At most once waiting, never twice in flight, in order, within the limit, and every receipt completes."""
 
 

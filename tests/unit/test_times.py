@@ -25,8 +25,10 @@ MOMENT = datetime(2025, 8, 29, 6, 44, 12, 622037, tzinfo=UTC)
 )
 def test_every_form_of_a_time_is_read_as_utc(text: str, moment: datetime) -> None:
     """The written forms of an instant give the same aware datetime in UTC."""
-    assert written_time(text) == moment
-    assert written_time(text).tzinfo is UTC  # type: ignore[union-attr]  (the line above says that it is one)
+    written = written_time(text)
+    assert written == moment
+    assert written is not None
+    assert written.tzinfo is UTC
 
 
 @pytest.mark.parametrize(

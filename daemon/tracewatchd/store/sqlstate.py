@@ -61,14 +61,20 @@ def of_sqlstate(sqlstate: str, message: str, place: str | None = None) -> Tracew
 
 def classified(error: Exception) -> TracewatchError:
     """Our error for one that a call of the driver raised."""
+    if isinstance(error, asyncpg.PostgresError) and error.sqlstate:
+        return _told_by_server(error, error.sqlstate)
+    return _met_on_the_way(error)
+
+
+def _told_by_server(error: asyncpg.PostgresError, sqlstate: str) -> TracewatchError:
+    if isinstance(error, asyncpg.exceptions.InvalidCachedStatementError):
+        return TransientError("a prepared statement is out of date; reconnecting", sqlstate=sqlstate)
+    # DETAIL and CONTEXT may quote content, so only the message and the column's name are kept.
+    return of_sqlstate(sqlstate, error.message or type(error).__name__, error.column_name)
+
+
+def _met_on_the_way(error: Exception) -> TracewatchError:
     match error:
-        case TracewatchError():
-            return error
-        case asyncpg.exceptions.InvalidCachedStatementError():
-            return TransientError("a prepared statement is out of date; reconnecting", sqlstate=error.sqlstate)
-        case asyncpg.PostgresError() if error.sqlstate:
-            # DETAIL and CONTEXT may quote content, so only the message and the column's name are kept.
-            return of_sqlstate(error.sqlstate, error.message or type(error).__name__, error.column_name)
         case asyncpg.exceptions.DataError():
             return PoisonError("a value cannot be sent", sqlstate=None)
         case TimeoutError():
