@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import shlex
 import shutil
 import signal
@@ -177,8 +178,15 @@ def postgres_in(directory: Path) -> list[psutil.Process]:
 
 def postmaster(directory: Path) -> psutil.Process:
     """The main process of the server of the directory."""
-    [found] = [process for process in postgres_in(directory) if "postgres:" not in process.cmdline()[0]]
-    return found
+    return psutil.Process(int((directory / "cluster" / "postmaster.pid").read_text().split()[0]))
+
+
+def killed(process: psutil.Process) -> None:
+    """End a process by force and wait until it has ended, without reaping it."""
+    handle = os.pidfd_open(process.pid)
+    process.kill()
+    assert select.select([handle], [], [], 10)[0]
+    os.close(handle)
 
 
 async def put(dsn: str, number: int) -> None:
@@ -321,7 +329,7 @@ async def test_a_killed_server_comes_back(state: Path, make: Make) -> None:
     dsn = await server.dsn()
     await put(dsn, 1)
     open_session = await asyncpg.connect(dsn)
-    postmaster(state).kill()
+    killed(postmaster(state))
     assert await server.dsn() == dsn
     assert await rows(dsn) == [1]
     assert [event.event for event in told] == ["embedded.started", "embedded.started"]

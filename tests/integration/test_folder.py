@@ -83,7 +83,7 @@ def closed(place: Path) -> Iterator[None]:
 def passable(tmp_path: Path) -> Path:
     """A root that another user can reach."""
     for place in (tmp_path, *tmp_path.parents[:-1]):
-        if place.owner() == tmp_path.owner() and place.name.startswith(("pytest-", tmp_path.name)):
+        if place.owner() == tmp_path.owner() and place.name.startswith(("pytest-", "popen-", tmp_path.name)):
             place.chmod(0o755)
     return tmp_path
 

@@ -216,8 +216,10 @@ class Reader:
             if _is_symlink(folder, decode_path(name)):
                 return None
             raise UnreadableError(path, error) from error
-        with os.fdopen(descriptor, "rb", buffering=0) as file:
-            return _read_regular(path, file.fileno(), limit_bytes)
+        try:
+            return _read_regular(path, descriptor, limit_bytes)
+        finally:
+            os.close(descriptor)
 
 
 def _read_regular(path: str, descriptor: int, limit_bytes: int) -> Body | None:

@@ -31,8 +31,8 @@ _SUSPECT_ESCAPE = re.compile(
     rb"|[c-fC-F](?<![^\\]\\u" + _HIGH + rb"\\u[dD][c-fC-F])))"
 )
 # The words come first in these patterns, because the search for a literal beginning is the fast one.
-_NOT_A_NUMBER = re.compile(rb"NaN(?<=[\[:,\s]NaN)(?=[\s,\]}])")
-_INFINITY = re.compile(rb"Infinity(?:(?<=[\[:,\s]Infinity)|(?<=[\[:,\s]-Infinity))(?=[\s,\]}])")
+_NOT_A_NUMBER = re.compile(rb"NaN(?<=[\[:,\s]NaN)(?=\s*+[,\]}])")
+_INFINITY = re.compile(rb"Infinity(?:(?<=[\[:,\s]Infinity)|(?<=[\[:,\s]-Infinity))(?=\s*+[,\]}])")
 _BAD_CHARACTER = re.compile("[\0\ud800-\udfff]")
 _REPLACEMENT = "\ufffd"
 _LONGEST_SPELLING = 12  # bytes of one character: a pair of surrogates as escapes

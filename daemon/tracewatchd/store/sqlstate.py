@@ -75,8 +75,9 @@ def _told_by_server(error: asyncpg.PostgresError, sqlstate: str) -> TracewatchEr
 
 def _met_on_the_way(error: Exception) -> TracewatchError:
     match error:
-        case asyncpg.exceptions.DataError():
-            return PoisonError("a value cannot be sent", sqlstate=None)
+        case ValueError() if isinstance(error, asyncpg.InterfaceError):
+            # The driver's own DataError, whose name the server's hides. Its text quotes the value.
+            return PoisonError("a value cannot be sent")
         case TimeoutError():
             return TransientError("no answer in time", suspect_content=True)
         case OSError() | asyncpg.InterfaceError() | asyncpg.InternalClientError():
