@@ -39,6 +39,11 @@ class MemoryStore:
         self.turned_away = asyncio.Event()
         """Set when somebody found the store away."""
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether there is no outage."""
+        return self.up.is_set()
+
     async def available(self) -> None:
         """Return when the outage, if there is one, is over."""
         if not self.up.is_set():
@@ -52,7 +57,7 @@ class MemoryStore:
 
     async def ledger_rows(self, source: str, paths: Sequence[str]) -> dict[str, LedgerRow]:
         """What the ledger holds of these paths."""
-        self._require_up()
+        await self.available()
         self.asked.append(tuple(paths))
         return {path: row for path in paths if (row := self.ledger.get((source, path)))}
 

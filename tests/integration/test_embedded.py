@@ -249,7 +249,7 @@ async def test_an_ordinary_user_has_a_server(place: Path, users: Callable[..., U
     user = users(place / "state", ordinary)
     dsn = user.dsn()
     await put(dsn, 1)
-    server = postmaster(place)
+    server = postmaster(place / "state")
     assert server.uids().effective == user_of(user.process.pid)
     user.process.communicate(timeout=20)
     assert user.process.returncode == 0

@@ -110,6 +110,8 @@ class Writer:
         return error.suspect_content and bool(part.records) and await self._store.probe()
 
     def _say_retried(self, part: Part, state: RetryCallState) -> None:
+        if not self._store.is_reachable:
+            return  # an outage has lines of its own
         error = state.outcome.exception() if state.outcome else None
         self._tell(
             BatchRetried(

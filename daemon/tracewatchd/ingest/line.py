@@ -149,7 +149,6 @@ class Line:
         paths = [entry.path for entry in entries]
         async for attempt in self._around.retrying(lambda _: None):
             with attempt:
-                await self._around.store.available()
                 return await self._around.store.ledger_rows(self.source, paths)
         raise AssertionError("a policy ends with a result or an error")  # pragma: no cover - tenacity reraises
 

@@ -11,13 +11,18 @@ from tracewatchd.model.results import BatchResult
 
 
 class LineStore(Protocol):
-    """Postgres, as far as the line is concerned. Every method makes one attempt, within a deadline of its own.
+    """Postgres, as far as the line is concerned. Every attempt has a deadline of its own.
 
-    Each raises `TransientError`, `PermanentError` or (commit only) `PoisonError`, and nothing else.
+    Each method raises `TransientError`, `PermanentError` or (commit only) `PoisonError`, and nothing else.
     """
 
+    @property
+    def is_reachable(self) -> bool:
+        """Whether no outage is known."""
+        ...
+
     async def ledger_rows(self, source: str, paths: Sequence[str]) -> dict[str, LedgerRow]:
-        """What the ledger holds of these paths, by path; one query."""
+        """What the ledger holds of these paths, by path; one query, asked again after an outage."""
         ...
 
     async def commit(
@@ -28,7 +33,7 @@ class LineStore(Protocol):
         *,
         overwrite: bool = True,
     ) -> BatchResult:
-        """Write runs and ledger rows in one transaction; all of it or nothing."""
+        """Write runs and ledger rows in one transaction; all of it or nothing, and one attempt."""
         ...
 
     async def available(self) -> None:

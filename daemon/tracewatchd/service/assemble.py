@@ -32,6 +32,7 @@ from tracewatchd.ingest.read import ReadRules
 from tracewatchd.model.errors import TransientError
 from tracewatchd.model.events import Tell
 from tracewatchd.model.findings import VerificationResult
+from tracewatchd.model.layout import encode_path
 from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
 from tracewatchd.service.hints import HintSetting, RootListener
@@ -190,8 +191,7 @@ class Assembly:
     async def _claim(self, place: Place) -> None:
         async for attempt in self.retrying(lambda _: None):
             with attempt:
-                await self.database.available()
-                await self.database.register_source(place.source, _host(), str(place.folder.root))
+                await self.database.register_source(place.source, _host(), encode_path(bytes(place.folder.root)))
 
     def _catch_up(self) -> None:
         for schedule in self._schedules:

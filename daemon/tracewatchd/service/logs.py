@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
 import queue
@@ -131,7 +132,10 @@ def _rendered(render: Callable[[_EventDict], str], fields: _EventDict) -> str:
 
 
 def _json_line(fields: _EventDict) -> str:
-    return msgspec.json.encode(fields).decode()
+    try:
+        return msgspec.json.encode(fields).decode()
+    except UnicodeEncodeError:  # a name that is not UTF-8
+        return json.dumps(fields, ensure_ascii=False).encode("utf-8", "replace").decode()
 
 
 def _console(*, colors: bool) -> Callable[[_EventDict], str]:

@@ -203,10 +203,18 @@ class Daemon:
                 line.cancel()
 
     async def _last_sweep(self, watched: Watched) -> None:
+        """Sweep once more, in half of the time: the other half belongs to what is on the line already."""
+        limit_s = self._set.shutdown_s / 2
         try:
-            await watched.schedule.sweep_once("stop")
+            async with asyncio.timeout(limit_s):
+                await watched.schedule.sweep_once("stop")
+        except TimeoutError:
+            failure = f"the last sweep was not finished within {limit_s:g} s"
         except (TransientError, NotCheckedError) as error:
-            self._tell(SweepFailed(source=watched.line.source, depth="quick", error=str(error)))
+            failure = str(error)
+        else:
+            return
+        self._tell(SweepFailed(source=watched.line.source, depth="quick", error=failure))
 
 
 def _first_known(error: BaseException) -> TracewatchError | None:

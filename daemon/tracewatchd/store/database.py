@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from pathlib import PurePosixPath
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
 
@@ -244,15 +245,21 @@ class TraceDatabase:
         return str(rows[0]["holder"]) if rows else ""
 
     async def release_lease(self, name: str, holder: str) -> None:
-        """Give a lease up if it is ours."""
-        await self._read(_fetch, "release_lease", name, holder)
+        """Give a lease up if it is ours; one attempt, for whoever is about to leave."""
+        await self._ask(_fetch, "release_lease", name, holder)
 
     async def register_source(self, source: str, host: str, root: str) -> None:
         """Remember that a source lies at this root on this host.
 
         Raises:
-            PermanentError: the name stands for another host or another root already.
+            PermanentError: the name stands for another host or another root already, or the root overlaps another's.
         """
+        for row in await self._read(_fetch, "sources_of_host", host):
+            if row["source"] != source and _overlap(row["root"], root):
+                raise PermanentError(
+                    f"the root {root} overlaps {row['root']}, which the source {row['source']} stands for",
+                    hint=f"watch it under the name {row['source']}, or watch roots that do not lie in each other",
+                )
         ((known_host, known_root),) = await self._read(_fetch, "register_source", source, host, root)
         if known_host != host:
             raise PermanentError(
@@ -268,12 +275,29 @@ class TraceDatabase:
     async def _read(
         self, query: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
+        """The answer to a question that may be asked twice: one that meets an outage is asked again after it."""
+        while True:
+            await self.available()
+            try:
+                return await self._ask(query, *args, **kwargs)
+            except TransientError:
+                if self._gate.is_open:
+                    raise
+
+    async def _ask(
+        self, query: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
         try:
             async with self._sessions.use() as connection:
                 return await query(connection, self._schema, *args, **kwargs)
         except TransientError as error:
             await self._suspect_outage(error)
             raise
+
+
+def _overlap(root: str, other: str) -> bool:
+    first, second = PurePosixPath(root), PurePosixPath(other)
+    return first.is_relative_to(second) or second.is_relative_to(first)
 
 
 async def _fetch(connection: Connection, schema: str, name: str, *arguments: object) -> list[asyncpg.Record]:
