@@ -478,8 +478,9 @@ def _from_postgres_variables(environ: Mapping[str, str]) -> _Layer:
         return {}
     parameters = {name: environ[variable] for variable, name in _PG_PARAMETERS.items() if environ.get(variable)}
     database = "/" + quote(environ["PGDATABASE"], safe="") if environ.get("PGDATABASE") else ""
-    # Hosts may be directories or lists, so they stand in the query, where both can be written.
-    url = f"postgresql://{database}?{urlencode(parameters, safe='/,')}".rstrip("?")
+    # Hosts may be directories or lists, so they stand in the query, where both can be written. A space is %20: libpq
+    # takes a + as it is.
+    url = f"postgresql://{database}?{urlencode(parameters, safe='/,', quote_via=quote)}".rstrip("?")
     return {key: _Given(url, ", ".join(naming), ", ".join(naming))}
 
 
@@ -550,7 +551,7 @@ def masked(url: str) -> str:
         (name, MASK if "password" in name.lower() else value)
         for name, value in parse_qsl(parts.query, keep_blank_values=True)
     ]
-    query = f"?{urlencode(pairs, safe='/,*')}" if pairs else ""
+    query = f"?{urlencode(pairs, safe='/,*', quote_via=quote)}" if pairs else ""
     return f"{parts.scheme}://{netloc}{parts.path}{query}"
 
 

@@ -27,7 +27,7 @@ def test_check_says_what_was_read(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         f"configuration file: {tmp_path / 'tracewatchd.toml'}",
         "settings that differ from their defaults: 2",
-        f"root {tmp_path / 'here'} (source {tmp_path / 'here'}): ready",
+        f"root {tmp_path / 'here'} (source {tmp_path / 'here'}): ready; 0 run files, 0 other entries ignored",
         f"root {tmp_path / 'later'} (source {tmp_path / 'later'}): does not exist yet",
         f"root {tmp_path / 'file/under'} (source {tmp_path / 'file/under'}): does not exist yet",
     ]

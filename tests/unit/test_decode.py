@@ -16,9 +16,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tracewatchd.model.decode import CLEAN_COST, SANITIZE_COST, decode, may_need_sanitizing
+from tracewatchd.model.decode import CLEAN_COST, SANITIZE_COST, decode, first_look
 from tracewatchd.model.layout import RunPath
 from tracewatchd.model.record import Reason, Rejection, Sanitize, TraceRecord
+from tracewatchd.model.sanitize import may_need_sanitizing
 from tracewatchd.model.stamp import NO_EXTRACTION, Stamp
 
 ARCHIVE = Path(__file__).parents[1] / "data" / "sdk-runs.tar.gz"
@@ -79,7 +80,7 @@ def test_all_real_files_decode_but_the_summaries() -> None:
         assert decoded is None or isinstance(decoded, TraceRecord)
         outcomes["ignored" if decoded is None else "sanitized" if decoded.sanitized else "clean"] += 1
         if decoded is not None:
-            assert may_need_sanitizing(body) == (decoded.sanitized is not None)
+            assert first_look(body).suspect == (decoded.sanitized is not None)
             assert decoded.file_sha256 == sha256(body).digest()
     assert outcomes == {"ignored": 12, "clean": 797, "sanitized": 1}
 
@@ -337,7 +338,7 @@ def test_depth_is_no_limit(depth: int, leaf: bytes) -> None:
 )
 def test_memory_stays_within_what_is_charged(body: bytes, factor: int) -> None:
     """The stated costs, the file's own bytes included, hold for long, deep and hostile files."""
-    assert may_need_sanitizing(body) == (factor == SANITIZE_COST)
+    assert first_look(body).cost == factor
     tracemalloc.start()
     try:
         reading(body)
@@ -362,3 +363,4 @@ def test_memory_stays_within_what_is_charged(body: bytes, factor: int) -> None:
 def test_the_quick_look_is_precise_where_it_matters(text: bytes, suspect: bool) -> None:  # noqa: FBT001  (a table)
     """Emoji as pairs and words in prose raise no alarm; what must be replaced always does."""
     assert may_need_sanitizing(text) == suspect
+    assert first_look(text).suspect == suspect

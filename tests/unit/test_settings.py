@@ -289,7 +289,7 @@ class TestPostgresVariables:
         }
         found = loaded("", environ)
         assert url_of(found) == (
-            "postgresql:///d%2Fb?host=/run/pg,db2&port=5432,5433&user=u+ser&password=s3cret/of%3Aours&sslmode=require"
+            "postgresql:///d%2Fb?host=/run/pg,db2&port=5432,5433&user=u%20ser&password=s3cret/of%3Aours&sslmode=require"
         )
         assert found.origins["database.url"] == "PGHOST, PGPORT, PGUSER, PGDATABASE"
         assert PASSWORD not in json.dumps(found.shown())

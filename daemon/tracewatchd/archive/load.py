@@ -119,9 +119,7 @@ class Load:
 def _foreseen(stamp: Stamp, row: LedgerRow | None, rules: ReadRules) -> Outcome:
     if row is None or row.stamp != stamp:
         return Outcome.PENDING
-    if row.state == "acknowledged":
-        return Outcome.ALREADY_LOADED
-    return Outcome.ALREADY_QUARANTINED if rules.still_quarantined(row) else Outcome.PENDING
+    return rules.remembered(row) or Outcome.PENDING
 
 
 def _pages(stamps: Mapping[str, Stamp]) -> Iterable[dict[str, Stamp]]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields
 from functools import partial
+from typing import Self
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -28,8 +29,9 @@ from tracewatchd.cli.options import (
     Verbose,
 )
 from tracewatchd.cli.output import Output, console_on
-from tracewatchd.cli.selecting import selection_of
-from tracewatchd.cli.working import counted, places_of, settings_of, work
+from tracewatchd.cli.selecting import require_project, selection_of
+from tracewatchd.cli.working import GentleStop, counted, places_of, require_roots, settings_of, work
+from tracewatchd.edges.folder import UnreadableError
 from tracewatchd.model.exits import LOADING, Exit
 from tracewatchd.model.results import LoadResult
 from tracewatchd.model.selection import EVERYTHING, Selection
@@ -52,6 +54,16 @@ class _Choice:
     batch_rows: int | None
     overwrite: bool
     dry_run: bool
+    stop: GentleStop = field(default_factory=GentleStop)
+
+
+@dataclass(frozen=True, slots=True)
+class _Tour:
+    """What is to be loaded of one root: its selected directories, and how many entries lie outside the layout."""
+
+    place: Place
+    directories: list[str]
+    ignored: int
 
 
 @command(app, "to-db", exits=LOADING, examples=_EXAMPLES)
@@ -78,67 +90,108 @@ def to_db(
     if everything != (selection == EVERYTHING):
         raise typer.BadParameter("name a project or days, or say --all (but not both)", param_hint="--all")
     settings = settings_of(config)
+    require_roots(settings, source)
     choice = _Choice(source, selection, batch_size, overwrite, dry_run)
-    result = work(settings, partial(_load, choice=choice), create=not dry_run, migrate=not dry_run, verbose=verbose)
-    _show(result, Output(as_json=as_json), dry_run=dry_run)
-    failed = result.quarantined or result.unreadable or (result.pending and not dry_run)
+    load = partial(_load, choice=choice)
+    result = work(settings, load, create=not dry_run, migrate=not dry_run, verbose=verbose, stop=choice.stop)
+    _show(result, Output(as_json=as_json), choice)
+    failed = result.quarantined or result.unreadable or (result.pending and not dry_run) or choice.stop.times_asked
     return Exit.FOUND if failed else Exit.OK
 
 
 async def _load(assembly: Assembly, *, choice: _Choice) -> LoadResult:
+    places = places_of(assembly, choice.source)
+    tours = [await _plan(assembly, place, choice.selection) for place in places]
+    await require_project(assembly, places, choice.selection)
     total = LoadResult()
-    with _progress() as progress:
-        for place in places_of(assembly, choice.source):
-            _add(total, await _load_one(assembly, place, choice, progress))
+    with _Bar() as bar:
+        for tour in tours:
+            if bar.is_shown:
+                bar.expect(await assembly.offload(partial(_count, tour)))
+        for tour in tours:
+            _add(total, await _load_one(assembly, tour, choice, bar))
     return total
 
 
-async def _load_one(
-    assembly: Assembly, place: Place, choice: _Choice, progress: Callable[[LoadProgress], None]
-) -> LoadResult:
-    directories, ignored = await assembly.offload(partial(find, place.folder, choice.selection))
-    load = Load(place.folder, directories, offload=assembly.offload)
-    load.result.ignored = ignored
+async def _plan(assembly: Assembly, place: Place, selection: Selection) -> _Tour:
+    return _Tour(place, *await assembly.offload(partial(find, place.folder, selection)))
+
+
+async def _load_one(assembly: Assembly, tour: _Tour, choice: _Choice, bar: _Bar) -> LoadResult:
+    place = tour.place
+    load = Load(place.folder, tour.directories, offload=assembly.offload)
+    load.result.ignored = tour.ignored
     if choice.dry_run:
         return await load.foresee(place.source, assembly.database, assembly.rules())
-    line = assembly.line(place, batch_rows=choice.batch_rows, overwrite=choice.overwrite)
-    return await load.run(line, progress)
+    line = choice.stop.on(assembly.line(place, batch_rows=choice.batch_rows, overwrite=choice.overwrite))
+    return await load.run(line, bar.part())
 
 
 def _add(total: LoadResult, more: LoadResult) -> None:
-    for field in fields(LoadResult):
-        setattr(total, field.name, getattr(total, field.name) + getattr(more, field.name))
+    for count in fields(LoadResult):
+        setattr(total, count.name, getattr(total, count.name) + getattr(more, count.name))
 
 
-@contextmanager
-def _progress() -> Iterator[Callable[[LoadProgress], None]]:
+def _count(tour: _Tour) -> int:
+    """Run files of a tour; what cannot be listed is told by the load itself."""
+    files = 0
+    for directory in tour.directories:
+        with suppress(UnreadableError):
+            files += len(tour.place.folder.listing(directory).stamps)
+    return files
+
+
+class _Bar:
     """A progress bar with rate and time left on a terminal, nothing elsewhere."""
-    if not sys.stderr.isatty():
-        yield lambda _: None
-        return
-    columns = (
-        TextColumn("loading"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[rate]} files/s"),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Progress(*columns, console=console_on(sys.stderr)) as bar:
-        task = bar.add_task("files", total=None, rate="-")
+
+    def __init__(self) -> None:
+        self.is_shown = sys.stderr.isatty()
+        columns = (
+            TextColumn("loading"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]} files/s"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+        )
+        self._progress = Progress(*columns, console=console_on(sys.stderr), disable=not self.is_shown)
+        self._task = self._progress.add_task("files", total=0, rate="-")
+        self._expected = 0
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._progress.stop()
+
+    def expect(self, files: int) -> None:
+        """So many more files will come."""
+        self._expected += files
+        self._progress.update(self._task, total=self._expected)
+
+    def part(self) -> Callable[[LoadProgress], None]:
+        """What shows the progress of the next load, on top of what is done already."""
+        task = self._progress.tasks[0]
+        before = task.completed
 
         def show(progress: LoadProgress) -> None:
-            speed = bar.tasks[0].speed
-            bar.update(task, total=progress.found, completed=progress.done, rate=f"{speed:.0f}" if speed else "-")
+            rate = f"{task.speed:.0f}" if task.speed else "-"
+            total = max(self._expected, before + progress.found)
+            self._progress.update(self._task, total=total, completed=before + progress.done, rate=rate)
 
-        yield show
+        return show
 
 
-def _show(result: LoadResult, out: Output, *, dry_run: bool) -> None:
+def _show(result: LoadResult, out: Output, choice: _Choice) -> None:
     counts = asdict(result)
     said = counted({name: count for name, count in counts.items() if name != "ignored"})
-    prefix = "would be offered as pending, nothing was done: " if dry_run else ""
+    prefix = "would be offered as pending, nothing was done: " if choice.dry_run else ""
     out.line(f"{result.files} run files: {prefix}{said}; {result.ignored} other entries ignored")
+    if not result.files:
+        out.line("nothing to load: no run file lies in the project-days that were named")
+    if choice.stop.times_asked:
+        out.line(f"interrupted: {result.pending} files were left; the same command takes them up")
     if result.left:
         out.line("left: an older version of the run is in the database; --overwrite replaces it")
     if result.quarantined or result.already_quarantined:

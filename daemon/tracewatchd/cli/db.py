@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict
 
 from tracewatchd.cli.command import command, group
 from tracewatchd.cli.options import AsJson, ConfigFile
@@ -30,21 +29,21 @@ _EXITS: Mapping[Exit, str] = {
 def init(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Make the embedded database where it is missing, and the tables."""
     status = work(settings_of(config), _status, create=True, migrate=True)
-    _show(status, Output(as_json=as_json))
+    Output(as_json=as_json).record(status)
 
 
 @command(app, "migrate", exits=_EXITS, examples=["tracewatchd db migrate"])
 def migrate(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Bring the tables of an existing database to the version that this program needs."""
     status = work(settings_of(config), _status, create=False, migrate=True)
-    _show(status, Output(as_json=as_json))
+    Output(as_json=as_json).record(status)
 
 
 @command(app, "status", exits=CHECKING, examples=["tracewatchd db status", "tracewatchd db status --json"])
 def status(as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Say which database this is, its versions, and how much it holds."""
     found = work(settings_of(config), _status, create=False, migrate=False)
-    _show(found, Output(as_json=as_json))
+    Output(as_json=as_json).record(found)
 
 
 @command(app, "url", exits=_EXITS, examples=["tracewatchd db url"])
@@ -60,8 +59,3 @@ def url(as_json: AsJson = False, config: ConfigFile = None) -> None:
 
 async def _status(assembly: Assembly) -> DatabaseStatus:
     return await assembly.database.status()
-
-
-def _show(status: DatabaseStatus, out: Output) -> None:
-    out.table(("", ""), [(name.replace("_", " "), str(value)) for name, value in asdict(status).items()])
-    out.data(status)

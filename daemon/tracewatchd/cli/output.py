@@ -10,7 +10,8 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Sequence
-from typing import TextIO
+from dataclasses import asdict
+from typing import TYPE_CHECKING, TextIO
 
 import msgspec
 from rich import box
@@ -18,6 +19,9 @@ from rich.console import Console
 from rich.table import Table
 
 _UNBOUNDED = 100_000  # columns of what is no terminal, so that nothing is ever wrapped there
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 
 class ReaderGoneError(Exception):
@@ -41,16 +45,22 @@ class Output:
             _write(text + "\n")
 
     def table(self, columns: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-        """Aligned columns for people; a row has as many cells as there are columns."""
+        """Aligned columns for people, without a header where no column has a name; a row has a cell for each."""
         if self.as_json:
             return
-        table = Table(*columns, box=box.SIMPLE_HEAD if sys.stdout.isatty() else None, pad_edge=False)
+        style = box.SIMPLE_HEAD if sys.stdout.isatty() else None
+        table = Table(*columns, box=style, pad_edge=False, show_header=any(columns))
         for row in rows:
             table.add_row(*row)
         console = console_on(sys.stdout)
         with console.capture() as captured:
             console.print(table)
         _write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+    def record(self, value: DataclassInstance) -> None:
+        """One object: a line per field for people, the whole of it as data."""
+        self.table(("", ""), [(name.replace("_", " "), _shown(field)) for name, field in asdict(value).items()])
+        self.data(value)
 
 
 def note(text: str) -> None:
@@ -88,6 +98,10 @@ def accept_any_text() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+
+
+def _shown(value: object) -> str:
+    return "-" if value is None else str(value)
 
 
 def _write(text: str) -> None:

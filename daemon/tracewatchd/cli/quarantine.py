@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import asdict
+import os
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import asdict, dataclass, field
 from functools import partial
 
 import typer
@@ -21,11 +22,13 @@ from tracewatchd.cli.options import (
     Source,
     Verbose,
 )
-from tracewatchd.cli.output import Output
-from tracewatchd.cli.working import counted, places_of, settings_of, work
+from tracewatchd.cli.output import Output, note
+from tracewatchd.cli.working import GentleStop, counted, places_of, require_roots, settings_of, work
+from tracewatchd.ingest.line import Line
 from tracewatchd.model import record
 from tracewatchd.model.errors import NotCheckedError
 from tracewatchd.model.exits import CHECKING, LOADING, Exit
+from tracewatchd.model.layout import encode_path
 from tracewatchd.model.ledger import QuarantineRow
 from tracewatchd.model.results import LoadResult, Outcome
 from tracewatchd.service.assemble import Assembly, Place
@@ -33,6 +36,7 @@ from tracewatchd.service.assemble import Assembly, Place
 app = group("Files that cannot be stored: which, why, and another try.")
 
 _PAGE = 1000
+_SEE_LIST = "`tracewatchd quarantine list` shows what is"
 
 
 @command(app, "list", exits=CHECKING, examples=["tracewatchd quarantine list", "tracewatchd quarantine list --json"])
@@ -43,27 +47,28 @@ def list_(
     as_json: AsJson = False,
     config: ConfigFile = None,
 ) -> None:
-    """List the quarantined files, newest verdict last. The files themselves lie where they were."""
+    """List the quarantined files by source and path. The files themselves lie where they were."""
     settings = settings_of(config)
-    find = partial(_find, source=source, reason=_reason(reason), limit=limit)
+    find = partial(_find, source=source, reason=_reason(reason), limit=limit + 1)
     rows = work(settings, find, create=False, migrate=False)
+    if source is not None and not rows:
+        require_roots(settings, source)
+    shown = rows[:limit]
     out = Output(as_json=as_json)
     out.table(
         ("source", "path", "reason", "since", "detail"),
-        [(row.source, row.path, row.reason, f"{row.first_seen_at:%Y-%m-%d %H:%M}", row.detail) for row in rows],
+        [(row.source, row.path, row.reason, f"{row.first_seen_at:%Y-%m-%d %H:%M}", row.detail) for row in shown],
     )
-    out.line(f"{len(rows)} quarantined" + (f" (the first {limit})" if len(rows) == limit else ""))
-    out.data(rows)
+    out.line(f"{len(shown)} quarantined" + (" and more: raise --limit" if len(rows) > limit else ""))
+    out.data(shown)
 
 
 @command(app, "show", exits=CHECKING, examples=["tracewatchd quarantine show support-bot/2026-11-20/broken.json"])
 def show(path: QuarantinedPath, source: Source = None, as_json: AsJson = False, config: ConfigFile = None) -> None:
     """Show everything that is known of one quarantined file."""
     settings = settings_of(config)
-    row = work(settings, partial(_one, source=source, path=path), create=False, migrate=False)
-    out = Output(as_json=as_json)
-    out.table(("", ""), [(name.replace("_", " "), str(value)) for name, value in asdict(row).items()])
-    out.data(row)
+    row = work(settings, partial(_one, source=source, path=_spelled(path)), create=False, migrate=False)
+    Output(as_json=as_json).record(row)
 
 
 @command(app, "retry", exits=LOADING, examples=["tracewatchd quarantine retry --all"])
@@ -80,14 +85,26 @@ def retry(
     if sum([bool(paths), everything, reason is not None]) != 1:
         raise typer.BadParameter("name files, or say --all, or give a --reason", param_hint="PATH")
     settings = settings_of(config)
-    again = partial(_retry, source=source, reason=_reason(reason), paths=paths or ())
-    result = work(settings, again, create=True, migrate=True, verbose=verbose)
-    out = Output(as_json=as_json)
-    out.line(f"{result.files} files tried again: {counted({o: getattr(result, o) for o in Outcome})}")
-    out.data(result)
-    if paths and len(paths) == 1 and result.quarantined:
+    require_roots(settings, source)
+    named = tuple(dict.fromkeys(map(_spelled, paths or ())))
+    choice = _Choice(source, _reason(reason), named)
+    tried = work(settings, partial(_retry, choice=choice), create=True, migrate=True, verbose=verbose, stop=choice.stop)
+    unknown = [path for path in named if path not in tried.found]
+    _show_tried(tried.result, unknown, Output(as_json=as_json))
+    if len(named) == 1 and tried.result.quarantined:
         return Exit.POISON
-    return Exit.FOUND if result.quarantined or result.unreadable or result.pending else Exit.OK
+    result = tried.result
+    failed = result.quarantined or result.unreadable or result.pending or unknown or choice.stop.times_asked
+    return Exit.FOUND if failed else Exit.OK
+
+
+def _show_tried(result: LoadResult, unknown: Sequence[str], out: Output) -> None:
+    out.line(f"{result.files} files tried again: {counted({str(o): getattr(result, o) for o in Outcome})}")
+    out.data({"files": result.files, **asdict(result), "unknown": unknown})
+    for path in unknown:
+        note(f"error: {path} is not quarantined under a root that is configured")
+    if unknown:
+        note(f"hint: {_SEE_LIST}")
 
 
 def _reason(text: str | None) -> record.Reason | None:
@@ -98,6 +115,15 @@ def _reason(text: str | None) -> record.Reason | None:
     except ValueError:
         allowed = ", ".join(record.Reason)
         raise typer.BadParameter(f"{text!r} is no reason; allowed: {allowed}", param_hint="--reason") from None
+
+
+def _spelled(path: str) -> str:
+    """A path as the ledger spells it: as printed, except that a shell completes names that are not UTF-8 as bytes."""
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return encode_path(os.fsencode(path))
+    return path
 
 
 async def _find(
@@ -112,30 +138,70 @@ async def _find(
 
 
 async def _one(assembly: Assembly, *, source: str | None, path: str) -> QuarantineRow:
-    async for row in assembly.database.quarantined(source=source, path=path):
-        return row
-    raise NotCheckedError(f"{path} is not quarantined", hint="`tracewatchd quarantine list` shows what is")
+    rows = [row async for row in assembly.database.quarantined(source=source, path=path)]
+    if not rows:
+        raise NotCheckedError(f"{path} is not quarantined", hint=_SEE_LIST)
+    if len(rows) > 1:
+        sources = ", ".join(row.source for row in rows)
+        raise typer.BadParameter(f"{path} is quarantined in several sources: {sources}", param_hint="--source")
+    return rows[0]
 
 
-async def _retry(
-    assembly: Assembly, *, source: str | None, reason: record.Reason | None, paths: Sequence[str]
-) -> LoadResult:
-    total = LoadResult()
-    for place in places_of(assembly, source):
-        known = [row.path async for row in assembly.database.quarantined(source=place.source, reason=reason)]
-        chosen = [path for path in known if not paths or path in paths]
-        for outcome in await _offer(assembly, place, chosen):
-            total.add(outcome)
-    return total
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """Which files are to be tried again; no path means all."""
+
+    source: str | None
+    reason: record.Reason | None
+    paths: tuple[str, ...]
+    stop: GentleStop = field(default_factory=GentleStop)
 
 
-async def _offer(assembly: Assembly, place: Place, paths: Sequence[str]) -> list[Outcome]:
-    line = assembly.line(place)
-    outcomes: list[Outcome] = []
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(line.run())
-        for start in range(0, len(paths), _PAGE):
-            receipt = await line.offer(paths[start : start + _PAGE], reread=True)
-            outcomes += (await receipt.wait()).values()
-        line.close()
-    return outcomes
+@dataclass(slots=True)
+class _Tried:
+    """What a retry did, and which of the named paths it found in quarantine."""
+
+    result: LoadResult = field(default_factory=LoadResult)
+    found: set[str] = field(default_factory=set)
+
+
+async def _retry(assembly: Assembly, *, choice: _Choice) -> _Tried:
+    tried = _Tried()
+    for place in places_of(assembly, choice.source):
+        line = choice.stop.on(assembly.line(place))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_serve(line))
+            async for page in _pages(_chosen(assembly, place, choice)):
+                await _offer(line, page, tried.result)
+                tried.found.update(page if choice.paths else ())
+            line.close()
+    return tried
+
+
+async def _serve(line: Line) -> None:
+    """Work until the line is closed and empty; what it still waits for by then is pending."""
+    await line.run()
+    line.abandon()
+
+
+async def _offer(line: Line, page: Sequence[str], result: LoadResult) -> None:
+    receipt = await line.offer(page, reread=True)
+    for outcome in (await receipt.wait()).values():
+        result.add(outcome)
+
+
+async def _chosen(assembly: Assembly, place: Place, choice: _Choice) -> AsyncIterator[str]:
+    for path in choice.paths or (None,):
+        async for row in assembly.database.quarantined(source=place.source, reason=choice.reason, path=path):
+            yield row.path
+
+
+async def _pages(paths: AsyncIterator[str]) -> AsyncIterator[list[str]]:
+    page: list[str] = []
+    async for path in paths:
+        page.append(path)
+        if len(page) == _PAGE:
+            yield page
+            page = []
+    if page:
+        yield page

@@ -24,8 +24,8 @@ from tracewatchd.cli.options import (
     Verbose,
 )
 from tracewatchd.cli.output import Output
-from tracewatchd.cli.selecting import selection_of
-from tracewatchd.cli.working import counted, places_of, settings_of, work
+from tracewatchd.cli.selecting import require_project, selection_of
+from tracewatchd.cli.working import counted, places_of, require_roots, settings_of, work
 from tracewatchd.model.exits import CHECKING, Exit
 from tracewatchd.model.findings import ERRORS, FACTS, WARNINGS, Finding, Verdict, VerificationResult
 from tracewatchd.model.selection import Selection
@@ -61,6 +61,7 @@ def reconcile(
             "say --once: the daemon sweeps by itself, this command sweeps once", param_hint="--once"
         )
     settings = settings_of(config)
+    require_roots(settings, source)
     selection = selection_of(project, day, start_date, end_date)
     sweep = partial(_sweep, source=source, selection=selection, repair=repair)
     results = work(settings, sweep, create=False, migrate=False, verbose=verbose)
@@ -71,7 +72,11 @@ def reconcile(
 async def _sweep(
     assembly: Assembly, *, source: str | None, selection: Selection, repair: bool
 ) -> list[VerificationResult]:
-    return [await _sweep_one(assembly, place, selection, repair=repair) for place in places_of(assembly, source)]
+    places = places_of(assembly, source)
+    if selection.folder is not None:
+        remembered = [path for place in places for path in await assembly.database.ledger_directories(place.source)]
+        await require_project(assembly, places, selection, remembered)
+    return [await _sweep_one(assembly, place, selection, repair=repair) for place in places]
 
 
 async def _sweep_one(assembly: Assembly, place: Place, selection: Selection, *, repair: bool) -> VerificationResult:

@@ -9,7 +9,7 @@ import typer
 
 from tracewatchd.cli.command import command
 from tracewatchd.cli.options import ConfigFile, Roots
-from tracewatchd.cli.working import log_of, places_of, settings_of
+from tracewatchd.cli.working import log_of, require_roots, settings_of
 from tracewatchd.model.exits import LOADING, Exit
 from tracewatchd.service.assemble import Assembly
 from tracewatchd.service.logs import Log
@@ -26,6 +26,7 @@ def register(app: typer.Typer) -> None:
 def run(roots: Roots = None, config: ConfigFile = None) -> Exit:
     """Watch directories of run files and keep every file a row in Postgres, until a signal says stop."""
     settings = settings_of(config, roots)
+    require_roots(settings)
     log = log_of(settings)
     try:
         return asyncio.run(_live(settings, log))
@@ -35,5 +36,4 @@ def run(roots: Roots = None, config: ConfigFile = None) -> Exit:
 
 async def _live(settings: Settings, log: Log) -> Exit:
     assembly = Assembly(settings, tell_all([log, Notifier(os.environ)]), create=True, patience_s=None)
-    places_of(assembly, None)
     return await assembly.daemon().run()

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterable
 from datetime import date
 
 import typer
 
+from tracewatchd.edges.folder import UnreadableError
 from tracewatchd.model.layout import encode_path
 from tracewatchd.model.selection import Selection
+from tracewatchd.service.assemble import Assembly, Place
+
+_NAMED = 20
+"""Folders that are named at most where the one that was meant is not there."""
 
 
 def selection_of(project: str | None, day: date | None, start_date: date | None, end_date: date | None) -> Selection:
@@ -23,3 +29,35 @@ def selection_of(project: str | None, day: date | None, start_date: date | None,
         raise typer.BadParameter(f"{end_date} is before --start-date {start_date}", param_hint="--end-date")
     folder = encode_path(os.fsencode(project)) if project is not None else None
     return Selection(folder, day or start_date, day or end_date)
+
+
+async def require_project(
+    assembly: Assembly, places: Iterable[Place], selection: Selection, remembered: Iterable[str] = ()
+) -> None:
+    """See that the selected project is there: a slip in its name must not look like a day without runs.
+
+    Args:
+        assembly: what works in threads.
+        places: the roots that are looked at.
+        selection: what the options name.
+        remembered: directories (``<project folder>/<day>``) that exist although no root holds them any more.
+
+    Raises:
+        BadParameter: neither a root nor what is remembered has a folder of that name.
+    """
+    folder = selection.folder
+    if folder is None:
+        return
+    known = list(remembered)
+    for place in places:
+        try:
+            outline = await assembly.offload(place.folder.outline)
+        except UnreadableError:
+            return  # whoever lists it says so
+        known += [*outline.directories, *outline.unreadable]
+    folders = sorted({directory.partition("/")[0] for directory in known})
+    if folder not in folders:
+        there = ", ".join(folders[:_NAMED]) + (", ..." if len(folders) > _NAMED else "")
+        raise typer.BadParameter(
+            f"no project has days in a folder {folder!r}; there are: {there or 'none'}", param_hint="--project"
+        )

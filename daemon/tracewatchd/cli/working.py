@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -11,8 +12,11 @@ from typing import TypeVar
 
 import typer
 
-from tracewatchd.model.errors import ConfigError, TracewatchError
+from tracewatchd.cli.output import note
+from tracewatchd.ingest.line import Line
+from tracewatchd.model.errors import ConfigError, TracewatchError, TransientError
 from tracewatchd.model.events import Level, Tell
+from tracewatchd.model.exits import Exit
 from tracewatchd.service.assemble import Assembly, Place
 from tracewatchd.service.logs import Log, standard_error_log
 from tracewatchd.settings import Settings, load
@@ -33,38 +37,86 @@ def settings_of(config: Path | None, roots: Sequence[Path] | None = None) -> Set
     return load(config, {"watch.roots": named}, os.environ).settings
 
 
-def log_of(settings: Settings, level: Level | None = None) -> Log:
-    """The log on standard error, at the configured level or another."""
-    log = standard_error_log(format=settings.log.format, level=level or settings.log.level)
-    log.take_over_libraries()
-    return log
-
-
-def places_of(assembly: Assembly, source: str | None) -> Sequence[Place]:
-    """The configured roots that a command is about.
+def require_roots(settings: Settings, source: str | None = None) -> None:
+    """See that there are roots to work on, before anything is opened or made.
 
     Raises:
-        ConfigError: there is none, or none of that source.
+        ConfigError: no root is configured.
+        BadParameter: none of that source is.
     """
-    if not assembly.places:
+    if not settings.watch.roots:
         raise ConfigError(
             "watch.roots: no root is configured",
             hint="name one in the configuration file, or set TRACEWATCHD_WATCH__ROOTS=/path/to/traces",
         )
-    chosen = [place for place in assembly.places if source in {None, place.source}]
-    if not chosen:
-        known = ", ".join(place.source for place in assembly.places)
-        raise typer.BadParameter(f"no root has the source {source!r}; configured are: {known}")
-    return chosen
+    known = [root.source for root in settings.watch.roots]
+    if source is not None and source not in known:
+        raise typer.BadParameter(
+            f"no root has the source {source!r}; configured are: {', '.join(known)}", param_hint="--source"
+        )
+
+
+def places_of(assembly: Assembly, source: str | None) -> Sequence[Place]:
+    """The configured roots that a command is about."""
+    return [place for place in assembly.places if source in {None, place.source}]
+
+
+def log_of(settings: Settings, *, quiet: bool = False) -> Log:
+    """The log on standard error; where it is quiet, only what is at least a warning."""
+    level: Level = "warning" if quiet and settings.log.level != "error" else settings.log.level
+    log = standard_error_log(format=settings.log.format, level=level)
+    log.take_over_libraries()
+    return log
+
+
+class GentleStop:
+    """What Ctrl-C means to a loading command.
+
+    The first one closes the lines: what they took in is committed, everything else is left. A second one ends the
+    command at once, and so does the first where no line works yet.
+    """
+
+    def __init__(self) -> None:
+        self.times_asked = 0
+        self._lines: list[Line] = []
+
+    def on(self, line: Line) -> Line:
+        """Let the line be closed by an interrupt, be it one that has come already."""
+        self._lines.append(line)
+        if self.times_asked:
+            line.close()
+        return line
+
+    def ask(self) -> bool:
+        """Close the lines; False where that would end nothing."""
+        self.times_asked += 1
+        if self.times_asked > 1 or not self._lines:
+            return False
+        for line in self._lines:
+            line.close()
+        note("interrupted: what is on its way is committed, the rest is left; once more ends this at once")
+        return True
 
 
 def work(
-    settings: Settings, do: Callable[[Assembly], Awaitable[T]], *, create: bool, migrate: bool, verbose: bool = False
+    settings: Settings,
+    do: Callable[[Assembly], Awaitable[T]],
+    *,
+    create: bool,
+    migrate: bool,
+    verbose: bool = False,
+    stop: GentleStop | None = None,
 ) -> T:
-    """Open the database (one probe, which says what failed), do something, and give everything back."""
-    log = log_of(settings, None if verbose else "warning")
+    """Open the database (one probe, which says what failed), do something, and give everything back.
+
+    Raises:
+        KeyboardInterrupt: interrupted; with ``stop``, interrupted twice.
+        Exit: interrupted once, with ``stop``, before there was anything to finish.
+        TracewatchError: what opening or doing met.
+    """
+    log = log_of(settings, quiet=not verbose)
     try:
-        return asyncio.run(_work(settings, log, do, create=create, migrate=migrate))
+        return asyncio.run(_until_interrupted(_work(settings, log, do, create=create, migrate=migrate), stop))
     except BaseExceptionGroup as group:
         raise _first_of(group) from group
     finally:
@@ -75,8 +127,18 @@ async def _work(
     settings: Settings, tell: Tell, do: Callable[[Assembly], Awaitable[T]], *, create: bool, migrate: bool
 ) -> T:
     async with assembled(settings, tell, create=create) as assembly:
-        await assembly.open(migrate=migrate)
+        await _open(assembly, migrate=migrate)
         return await do(assembly)
+
+
+async def _open(assembly: Assembly, *, migrate: bool) -> None:
+    try:
+        await assembly.open(migrate=migrate)
+    except TransientError as error:
+        raise TransientError(
+            f"the database ({assembly.where}) cannot be reached: {error}",
+            hint=error.hint or "see that it runs; `tracewatchd config show` says where its address comes from",
+        ) from error
 
 
 @asynccontextmanager
@@ -87,6 +149,33 @@ async def assembled(settings: Settings, tell: Tell, *, create: bool) -> AsyncIte
         yield assembly
     finally:
         await assembly.close()
+
+
+async def _until_interrupted(work: Awaitable[T], stop: GentleStop | None) -> T:
+    """The result of the work. asyncio's own way with Ctrl-C would lose it among the errors of what it cuts off."""
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    cut_off = False
+
+    def interrupt() -> None:
+        nonlocal cut_off
+        if stop is None or not stop.ask():
+            cut_off = True
+            task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    try:
+        await asyncio.wait([task])
+    finally:
+        loop.remove_signal_handler(signal.SIGINT)
+    if not cut_off:
+        return task.result()
+    if not task.cancelled():
+        task.exception()  # what was cut off may have failed by it; nobody is left to be told
+    if stop and stop.times_asked == 1:
+        note("interrupted before anything was done")
+        raise typer.Exit(Exit.FOUND)
+    raise KeyboardInterrupt
 
 
 def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:

@@ -227,19 +227,21 @@ def _read_regular(path: str, descriptor: int, limit_bytes: int) -> Body | None:
         before = os.fstat(descriptor)
         if not stat.S_ISREG(before.st_mode):
             return None
-        content = _read_all(descriptor, min(before.st_size, limit_bytes) + 1)
+        content = _read_all(descriptor, before.st_size, limit_bytes)
         after = Stamp.of(os.fstat(descriptor))
     except OSError as error:
         raise UnreadableError(path, error) from error
     return Body(after, content, stable=after == Stamp.of(before) and len(content) == after.size_bytes)
 
 
-def _read_all(descriptor: int, limit_bytes: int) -> bytes:
-    first = os.read(descriptor, limit_bytes)
-    if not first:
+def _read_all(descriptor: int, expected_bytes: int, limit_bytes: int) -> bytes:
+    """What is expected, and one byte more to see that there is no more; usually in one call."""
+    left = min(expected_bytes, limit_bytes) + 1
+    first = os.read(descriptor, left)
+    if len(first) in {0, expected_bytes}:
         return first
     chunks = [first]
-    left = limit_bytes - len(first)
+    left -= len(first)
     while left and (chunk := os.read(descriptor, left)):
         chunks.append(chunk)
         left -= len(chunk)

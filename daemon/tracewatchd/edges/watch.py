@@ -79,14 +79,13 @@ async def watch(root: Path) -> AsyncGenerator[Notice, None]:
     Raises:
         WatchEndedError: the watches could not be made or came to an end.
     """
-    real = _real(root)
     try:
-        async with aclosing(_notices(real, [real], around_closed=False)) as notices:
+        async with aclosing(_notices(root, [root], around_closed=False)) as notices:
             async for notice in notices:
                 yield notice
     except _ClosedDirectoryError:
-        open_ones = await asyncio.to_thread(_directories, real)
-        async with aclosing(_notices(real, open_ones, around_closed=True)) as notices:
+        open_ones = await asyncio.to_thread(_directories, root)
+        async with aclosing(_notices(root, open_ones, around_closed=True)) as notices:
             async for notice in notices:
                 yield notice
 
@@ -131,8 +130,8 @@ async def _notices(root: Path, watched: Sequence[Path], *, around_closed: bool) 
                 yield _notice(root, found, suspicion)
         except PermissionError as error:
             raise _ClosedDirectoryError from error
-        except (OSError, RuntimeError) as error:
-            raise _ended(error) from error
+        except (OSError, RuntimeError, ExceptionGroup) as error:
+            raise _ended(_first(error)) from error
         finally:
             await _settled(first)
     raise WatchEndedError("the stream of changes ended")
@@ -142,6 +141,15 @@ async def _settled(task: asyncio.Future[set[tuple[Change, str]]]) -> None:
     if not task.done():
         task.cancel()
         await asyncio.wait([task])
+
+
+def _first(error: Exception) -> OSError | RuntimeError:
+    """The error itself, or the first in a group: what is raised while changes are waited for comes in one."""
+    while isinstance(error, ExceptionGroup):
+        error = error.exceptions[0]
+    if isinstance(error, OSError | RuntimeError):
+        return error
+    raise error
 
 
 def _ended(error: OSError | RuntimeError) -> WatchEndedError:
@@ -173,11 +181,6 @@ class _Suspicion:
             return False
         self._recent.clear()
         return True
-
-
-def _real(root: Path) -> Path:
-    # watchfiles reports paths under the root as it was named; following it once lets a symlinked root be compared.
-    return Path(os.path.realpath(root))
 
 
 def _queue_limit() -> int:

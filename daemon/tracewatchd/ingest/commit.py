@@ -11,9 +11,11 @@ from tracewatchd.ingest.ports import LineStore
 from tracewatchd.model.errors import PermanentError, PoisonError, TransientError
 from tracewatchd.model.events import BatchHalved, BatchRetried, Tell
 from tracewatchd.model.record import Reason, Rejection, TraceRecord
+from tracewatchd.model.refusal import place_of_refusal
 from tracewatchd.model.results import BatchResult, Outcome
 
 _LONE_RECORD_STRIKES = 3
+_PLACE_SOUGHT_BYTES = 1 << 20  # looking through more would hold up everyone for too long
 
 Retrying = Callable[[Callable[[RetryCallState], None]], AsyncRetrying]
 """Makes the policy for what usually heals; it is given what to call before each wait."""
@@ -68,7 +70,7 @@ class Writer:
             PermanentError: the store's surroundings are wrong.
         """
         written = Written(rejected=[(rejection, None) for rejection in rejections])
-        parts = [Part(tuple(records), tuple(rejections))]
+        parts = [Part(tuple(records), tuple(rejections))] if records or rejections else []
         while parts:
             part = parts.pop()
             try:
@@ -124,9 +126,19 @@ class Writer:
         )
 
 
+def _place(record: TraceRecord, error: PoisonError) -> str | None:
+    """Where the record holds what was refused: a JSON pointer where one is found, else the column, if it is known."""
+    is_metadata = error.place == "metadata"
+    document = record.metadata if is_metadata else record.data
+    if document is None or len(document) > _PLACE_SOUGHT_BYTES:
+        return error.place
+    return place_of_refusal(error.sqlstate, document, "/metadata" if is_metadata else "/data") or error.place
+
+
 def _rejection(record: TraceRecord, error: PoisonError) -> Rejection:
     code = f" (SQLSTATE {error.sqlstate})" if error.sqlstate else ""
-    place = f" at {error.place}" if error.place else ""
+    found = _place(record, error)
+    place = f" at {found}" if found else ""
     keeps_failing = isinstance(error, KeepsFailingError)
     blame = "storing it fails each time although Postgres answers" if keeps_failing else "Postgres refuses it"
     return Rejection(

@@ -40,15 +40,21 @@ class Receipt:
 
 @dataclass(slots=True, eq=False)
 class Entry:
-    """One path on its way. ``reread`` reads the file although its stamp is known."""
+    """One path on its way.
+
+    ``reread`` reads and writes the file although its stamp is known. ``recheck`` reads it because its stamp may hide a
+    rewrite: where its bytes are those that the ledger knows, nothing is written.
+    """
 
     path: str
     reread: bool = False
+    recheck: bool = False
     receipts: list[Receipt] = field(default_factory=list)
 
     def merge(self, other: Entry) -> None:
         """Take over what another offer of the same path asked for."""
         self.reread |= other.reread
+        self.recheck |= other.recheck
         self.receipts.extend(other.receipts)
 
     def settle(self, outcome: Outcome) -> None:
@@ -96,20 +102,23 @@ class Inbox:
             self._add(entry)
 
     def again(self, entry: Entry) -> None:
-        """Add a path that was on the line before; the limit is for what is new."""
-        self._add(entry)
+        """Add a path that was on the line before: neither the limit nor closing is for what was taken in already."""
+        self._place(entry)
 
     def _add(self, entry: Entry) -> bool:
         if self._closed:
             entry.settle(Outcome.PENDING)
             return False
+        self._place(entry)
+        return True
+
+    def _place(self, entry: Entry) -> None:
         place = self._again if entry.path in self._in_flight else self._waiting
         if known := place.get(entry.path):
             known.merge(entry)
         else:
             place[entry.path] = entry
         self._signal()
-        return True
 
     async def take(self, limit: int, linger_s: float) -> list[Entry]:
         """Up to ``limit`` paths, in the order they came; waits for the first, then a little for more.
@@ -135,6 +144,8 @@ class Inbox:
 
     def back(self, entries: Sequence[Entry]) -> None:
         """These paths were taken but not dealt with: they wait again, before all others."""
+        if not entries:
+            return
         rest = self._waiting
         self._waiting = {}
         for entry in entries:

@@ -119,22 +119,29 @@ class Line:
             PermanentError: the store's surroundings are wrong.
             TransientError: the retry policy gave up.
         """
-        async with asyncio.TaskGroup() as workers:
-            for _ in range(self._limits.writers):
-                workers.create_task(self._work())
+        await self._work_off()
+        if any(entry.recheck for entry, _ in self._later.values()):
+            # Whoever looks next may find the very stamp that the ledger knows, and ask no further.
+            await asyncio.sleep(self._limits.stamp_grain_s)
+            await self._work_off()
 
     def close(self) -> None:
-        """Take nothing more in; what was taken in before is still committed by `run`."""
+        """Take nothing more in; what was taken in before is still committed by `run`, save files not yet complete."""
         self._inbox.close()
 
     def abandon(self) -> int:
         """Give up what is left: its receipts say pending. Returns how many paths that were."""
-        left = len(self._later)
+        left = sum(path in self._settling for path in self._later)
         for entry, timer in self._later.values():
             timer.cancel()
             entry.settle(Outcome.PENDING)
         self._later.clear()
         return left + self._inbox.abandon()
+
+    async def _work_off(self) -> None:
+        async with asyncio.TaskGroup() as workers:
+            for _ in range(self._limits.writers):
+                workers.create_task(self._work())
 
     async def _work(self) -> None:
         while entries := await self._inbox.take(self._limits.batch_rows, self._limits.linger_s):
@@ -157,10 +164,11 @@ class Line:
     ) -> tuple[Entry, int] | None:
         """Read and commit once within a share; returns what needs more than the share, with its cost in bytes."""
         async with self._around.budget.charge(share_bytes):
-            started = _clock()
+            started, began = _clock(), self._around.now()
             batch = await self._around.offload(
                 partial(read_batch, self._folder, entries, known, self._rules, share_bytes)
             )
+            fresh = _fresh(batch, began, self._around.now(), timedelta(seconds=self._limits.stamp_grain_s))
             self._inbox.back(batch.postponed)
             by_path = {entry.path: entry for entry in entries}
             self._unsettled(batch, by_path)
@@ -169,6 +177,7 @@ class Line:
             written = await self._writer.write(batch.records, batch.rejections)
         committed = _clock()
         self._finish(batch, written, by_path)
+        self._recheck_later(fresh)
         self._say_written(batch, written, read_s=read - started, commit_s=committed - read)
         return batch.too_costly
 
@@ -207,19 +216,11 @@ class Line:
         for path in written.retry:
             by_path[path].reread = True
             self._inbox.back([by_path[path]])
-        self._reread_fresh(batch.records)
 
-    def _reread_fresh(self, records: Iterable[TraceRecord]) -> None:
-        """Read once more, a little later, what was written so recently that its stamp may not tell a rewrite."""
-        grain_s = self._limits.stamp_grain_s
-        if not grain_s:
-            return
-        now = self._around.now().timestamp()
-        for record in records:
-            # abs: a file whose mtime lies far ahead would be read again and again until then.
-            is_fresh = abs(now - record.stamp.mtime_ns / 1e9) < grain_s
-            if is_fresh and len(self._later) < self._limits.inbox_paths:
-                self._look_later(Entry(record.path, reread=True), grain_s)
+    def _recheck_later(self, paths: Iterable[str]) -> None:
+        for path in paths:
+            if len(self._later) < self._limits.inbox_paths:
+                self._look_later(Entry(path, recheck=True), self._limits.stamp_grain_s)
 
     def _say_readability(self, batch: ReadBatch) -> None:
         for path, error in batch.unreadable.items():
@@ -264,6 +265,18 @@ class Line:
             self._tell(
                 FileFromFuture(source=self.source, path=record.path, extracted_at=record.extracted_at.isoformat())
             )
+
+
+def _fresh(batch: ReadBatch, began: datetime, ended: datetime, grain: timedelta) -> list[str]:
+    """What was written so shortly before it was read that its stamp would not tell a rewrite.
+
+    A file whose mtime lies far ahead is not fresh: it would be so at every look until then.
+    """
+    if not grain:
+        return []
+    read: list[TraceRecord | Rejection] = [*batch.records, *(each for each in batch.rejections if each.file_sha256)]
+    first, last = (began - grain).timestamp(), (ended + grain).timestamp()
+    return [file.path for file in read if first < file.stamp.mtime_ns / 1e9 < last]
 
 
 def _clock() -> float:

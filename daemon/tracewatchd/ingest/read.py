@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import NamedTuple
 
 from tracewatchd.edges.folder import Body, Folder, Reader, UnreadableError
 from tracewatchd.ingest.inbox import Entry
-from tracewatchd.model.decode import CLEAN_COST, SANITIZE_COST, decode, may_need_sanitizing
+from tracewatchd.model.decode import CLEAN_COST, decode, first_look
 from tracewatchd.model.layout import RunPath
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.record import RULES, SETTLING, Reason, Rejection, Sanitize, TraceRecord
@@ -33,6 +34,12 @@ class ReadRules:
         """Whether what put a file into quarantine still holds."""
         in_force = {None, self.max_file_setting, f"sanitize={self.sanitize}"}
         return row.rules == RULES and row.setting in in_force
+
+    def remembered(self, row: LedgerRow) -> Outcome | None:
+        """What a file's ledger row, if it is about the file as it is now, makes of it; None where it must be read."""
+        if row.state == "acknowledged":
+            return Outcome.ALREADY_LOADED
+        return Outcome.ALREADY_QUARANTINED if self.still_quarantined(row) else None
 
 
 class Unsettled(NamedTuple):
@@ -124,12 +131,18 @@ class _Reading:
             self._batch.unreadable[entry.path] = error.cause
 
     def _remembered(self, entry: Entry, stamp: Stamp) -> Outcome | None:
+        """What the ledger says of a file that need not be read."""
         row = self._known.get(entry.path)
-        if row is None or row.stamp != stamp or entry.reread:
+        if row is None or row.stamp != stamp or entry.reread or entry.recheck:
             return None
-        if row.state == "acknowledged":
-            return Outcome.ALREADY_LOADED
-        return Outcome.ALREADY_QUARANTINED if self._rules.still_quarantined(row) else None
+        return self._rules.remembered(row)
+
+    def _confirmed(self, entry: Entry, body: Body) -> Outcome | None:
+        """What the ledger says of a file whose stamp alone was in doubt, now that its bytes are known."""
+        row = self._known.get(entry.path)
+        if row is None or row.stamp != body.stamp or entry.reread:
+            return None
+        return self._rules.remembered(row) if row.file_sha256 == sha256(body.content).digest() else None
 
     def _too_large(self, path: str, stamp: Stamp) -> Rejection:
         return Rejection(
@@ -149,6 +162,8 @@ class _Reading:
             self._batch.outcomes[entry.path] = Outcome.VANISHED
         elif not body.stable:
             self._batch.unsettled.append(Unsettled(entry, body.stamp, None))
+        elif outcome := self._confirmed(entry, body):
+            self._batch.outcomes[entry.path] = outcome
         else:
             self._decode(entry, path, body)
 
@@ -157,10 +172,11 @@ class _Reading:
             raise TooCostlyError(cost_bytes)
 
     def _decode(self, entry: Entry, path: RunPath, body: Body) -> None:
-        factor = SANITIZE_COST if may_need_sanitizing(body.content) else CLEAN_COST
-        self._require(len(body.content) * factor)
-        decoded = decode(body.content, path, body.stamp, sanitize=self._rules.sanitize)
-        self.spent_bytes += len(body.content) * factor
+        look = first_look(body.content)
+        cost_bytes = len(body.content) * look.cost
+        self._require(cost_bytes)
+        decoded = decode(body.content, path, body.stamp, sanitize=self._rules.sanitize, look=look)
+        self.spent_bytes += cost_bytes
         self._read_bytes += len(body.content)
         if isinstance(decoded, TraceRecord):
             self._batch.records.append(decoded)

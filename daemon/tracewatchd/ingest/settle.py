@@ -37,6 +37,9 @@ class Settling:
         self._capacity = capacity
         self._sights: dict[str, _Sight] = {}
 
+    def __contains__(self, path: str) -> bool:
+        return path in self._sights
+
     def look(self, path: str, stamp: Stamp, now: float) -> Verdict:
         """Record what an incomplete file looked like just now."""
         sight = self._sights.get(path)

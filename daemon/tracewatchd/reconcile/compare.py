@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -31,14 +31,13 @@ STATE_AFTER: Mapping[Outcome, FileState] = {
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """What the database says of some paths: rows of ``runs`` by run, and who else acknowledges those runs."""
+    """What the database and a look at the disk say of some runs: their rows, and who holds which bytes of them."""
 
     versions: Mapping[UUID, RowVersion]
-    others: Mapping[UUID, list[tuple[str, LedgerRow]]]
-
-    def explained(self, run_id: UUID, sha256: bytes) -> bool:
-        """Whether some ledger row knows the bytes that the run's row came from."""
-        return any(row.file_sha256 == sha256 for _, row in self.others.get(run_id, ()))
+    acknowledged: Collection[tuple[UUID, bytes]] = frozenset()
+    """Run and sha256 of ledger rows, of any source."""
+    live: Collection[tuple[UUID, bytes]] = frozenset()
+    """Those of this source whose file is there and is still what the ledger says."""
 
 
 def doubtful(
@@ -77,9 +76,7 @@ def _without_file(row: LedgerRow | None, known: Known) -> Kind | None:
     version = known.versions.get(row.run_id)
     if version is None:
         return Kind.LOST
-    others = known.others.get(row.run_id, ())
-    elsewhere = any(other.path != row.path and other.file_sha256 == version.version.sha256 for _, other in others)
-    return Kind.MOVED if elsewhere else Kind.GONE
+    return Kind.MOVED if (version.run_id, version.version.sha256) in known.live else Kind.GONE
 
 
 def _acknowledged(row: LedgerRow, known: Known) -> Kind | FileState:
@@ -88,5 +85,5 @@ def _acknowledged(row: LedgerRow, known: Known) -> Kind | FileState:
         return Kind.ORPHAN
     if version.version.sha256 == row.file_sha256:
         return FileState.LOADED
-    explained = known.explained(version.run_id, version.version.sha256)
+    explained = (version.run_id, version.version.sha256) in known.acknowledged
     return FileState.SUPERSEDED if explained else Kind.MISMATCH

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from random import Random
+from secrets import token_hex
 from typing import TypeVar
 
 from tenacity import (
@@ -65,7 +66,8 @@ class Assembly:
     def __init__(self, settings: Settings, tell: Tell, *, create: bool, patience_s: float | None) -> None:
         self.settings = settings
         self.tell = tell
-        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        # The token tells containers apart that share a host name and are process 1 each.
+        self.holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
         self.places = tuple(map(_place, settings.watch.roots))
         self._patience_s = patience_s
         self._server = _embedded(settings, tell, create=create)

@@ -109,14 +109,17 @@ class RootListener:
             return  # the root is gone: the next round says so and waits for it
 
     async def _watch(self) -> None:
+        loop = asyncio.get_running_loop()
+        looked = loop.time()
         async for notice in watch(self._set.folder.root):
-            match notice:
-                case Watching():
-                    self._say_started("events")
-                case Idle():
-                    await self._check_root()
-                case Hints():
-                    self._take(notice)
+            if isinstance(notice, Watching):
+                self._say_started("events")
+            elif isinstance(notice, Hints):
+                self._take(notice)
+            # A root that was moved away may still be written to: then no moment is idle.
+            if isinstance(notice, Idle) or loop.time() - looked >= _ROOT_LOOK_S:
+                await self._check_root()
+                looked = loop.time()
 
     async def _poll(self) -> None:
         """Where no events come, sweeping often is what finds files."""

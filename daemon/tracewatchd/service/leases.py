@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
-from tracewatchd.model.errors import NotCheckedError, TransientError
+from tracewatchd.model.errors import NotCheckedError, PermanentError, TransientError
 from tracewatchd.model.events import DaemonStandby, LeaseAcquired, LeaseLost, Tell
 
 _LOOKS_PER_TTL = 4
@@ -41,17 +41,26 @@ class Duty:
         Raises:
             PermanentError: the store's surroundings are wrong.
         """
-        for source in self._sources:
-            await self._take_one(source)
-
-    async def _take_one(self, source: str) -> None:
-        told = ""
-        while (holder := await self._try(source)) != self._holder:
-            if holder and holder != told:
-                self._tell(DaemonStandby(source=source, holder=holder))
-                told = holder
+        told: dict[str, str] = {}
+        while True:
+            if await self._take_in_order(told):
+                return
             await asyncio.sleep(self._ttl_s / _LOOKS_PER_TTL)
-        self._tell(LeaseAcquired(source=source, holder=self._holder))
+
+    async def _take_in_order(self, told: dict[str, str]) -> bool:
+        """Take or renew one lease after the other up to the first that another holds; ``told`` remembers who does.
+
+        In one order, so that two daemons of the same sources never wait for each other.
+        """
+        for source in self._sources:
+            holder = await self._try(source)
+            if holder and holder != told.get(source):
+                mine = holder == self._holder
+                self._tell((LeaseAcquired if mine else DaemonStandby)(source=source, holder=holder))
+                told[source] = holder
+            if holder != self._holder:
+                return False
+        return True
 
     async def keep(self) -> None:
         """Renew until another process holds one of the leases; then say so and return."""
@@ -104,12 +113,12 @@ async def sweep_lease(
         yield
     finally:
         renewing.cancel()
-        with suppress(TransientError):
+        with suppress(TransientError, PermanentError):
             await store.release_lease(name, holder)
 
 
 async def _renew(name: str, store: LeaseStore, holder: str, ttl_s: float) -> None:
     while True:
         await asyncio.sleep(ttl_s / _LOOKS_PER_TTL)
-        with suppress(TransientError):
+        with suppress(TransientError, PermanentError):  # the sweep meets it too, and says so
             await store.acquire_lease(name, holder, ttl_s)

@@ -7,6 +7,7 @@ import logging
 import os
 import queue
 import re
+import select
 import sys
 import threading
 from collections.abc import Callable, Mapping, MutableMapping
@@ -20,7 +21,8 @@ from tracewatchd.model.events import CATALOGUE_VERSION, Event, Level, LibraryLog
 LogFormat = Literal["auto", "json", "console"]
 
 _RANKS: Mapping[str, int] = {"debug": 10, "info": 20, "warning": 30, "error": 40, "critical": 50}
-_CREDENTIALS = re.compile(r"(://[^:/?#@\s]*:)[^@/\s]+@")
+# Of a URL everything up to its last @: a password may hold, unescaped, what ends other parts of a URL.
+_CREDENTIALS = re.compile(r"(://[^:/?#@\s]*:)\S+@|\b((?:pg|ssl)?password=)[^&\s]+", re.IGNORECASE)
 _LINES_WAITING = 10_000
 _CLOSE_S = 2.0
 
@@ -38,6 +40,7 @@ class LinePipe:
         self._dropped_line = dropped_line
         self._lines: queue.Queue[str | None] = queue.Queue(_LINES_WAITING)
         self._dropped = 0
+        self._counting = threading.Lock()
         self._thread = threading.Thread(target=self._write, name="log", daemon=True)
         self._thread.start()
 
@@ -46,7 +49,7 @@ class LinePipe:
         try:
             self._lines.put_nowait(line)
         except queue.Full:
-            self._dropped += 1
+            self._drop(1)
 
     def close(self) -> None:
         """Write what waits, for at most two seconds."""
@@ -58,20 +61,40 @@ class LinePipe:
 
     def _write(self) -> None:
         while (line := self._lines.get()) is not None:
-            dropped, self._dropped = self._dropped, 0
-            said = self._write_out(line if not dropped else self._dropped_line(dropped) + line)
-            if not said:
-                self._dropped += dropped + 1
+            self._write_after_count(line)
+        self._write_after_count("")
 
-    def _write_out(self, text: str) -> bool:
-        left = text.encode("utf-8", "backslashreplace")
+    def _write_after_count(self, line: str) -> None:
+        """Write a line, and before it how many were dropped, if any were."""
+        dropped = self._take_dropped()
+        text = self._dropped_line(dropped) + line if dropped else line
+        if not self._write_out(text.encode("utf-8", "backslashreplace")):
+            self._drop(dropped + bool(line))
+
+    def _drop(self, lines: int) -> None:
+        with self._counting:
+            self._dropped += lines
+
+    def _take_dropped(self) -> int:
+        with self._counting:
+            dropped, self._dropped = self._dropped, 0
+            return dropped
+
+    def _write_out(self, left: bytes) -> bool:
         try:
             while left:
-                left = left[os.write(self._descriptor, left) :]
+                left = left[self._write_some(left) :]
         except OSError:
             # Whoever read the log is gone. The work goes on; the count is told when someone reads again.
             return False
         return True
+
+    def _write_some(self, left: bytes) -> int:
+        try:
+            return os.write(self._descriptor, left)
+        except BlockingIOError:  # whoever started us made the pipe so; half a line must not stay half
+            select.select([], [self._descriptor], [])
+            return 0
 
 
 class Log:
@@ -95,6 +118,7 @@ class Log:
     def take_over_libraries(self) -> None:
         """What libraries log (warnings and worse) becomes events too, so that every line has the one form."""
         logging.basicConfig(handlers=[_LibraryHandler(self)], level=logging.WARNING, force=True)
+        logging.captureWarnings(capture=True)
 
     def _line(self, event: Event) -> str:
         fields = {"level": event.level, "event": event.event, "v": CATALOGUE_VERSION}
@@ -118,11 +142,16 @@ _stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
 
 
 def _mask(_: object, __: str, fields: _EventDict) -> _EventDict:
-    """The last line of defence: no password of a connection URL leaves, whoever put it into a message."""
+    """The last line of defence: no password of a connection leaves, whoever put it into a message."""
     for key, value in fields.items():
-        if isinstance(value, str) and "://" in value:
-            fields[key] = _CREDENTIALS.sub(r"\1********@", value)
+        if isinstance(value, str):
+            fields[key] = _CREDENTIALS.sub(_masked, value)
     return fields
+
+
+def _masked(found: re.Match[str]) -> str:
+    before_url_password, before_parameter = found.groups()
+    return f"{before_url_password}********@" if before_url_password else f"{before_parameter}********"
 
 
 def _rendered(render: Callable[[_EventDict], str], fields: _EventDict) -> str:

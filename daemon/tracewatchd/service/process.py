@@ -23,6 +23,8 @@ _STATUS: tuple[tuple[type[TracewatchError], Exit], ...] = (
     (NotCheckedError, Exit.TRANSIENT),
 )
 
+_GIVE_UP_S = 2.0
+
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -130,7 +132,7 @@ class Daemon:
 
     async def _close(self) -> None:
         try:
-            async with asyncio.timeout(self._set.shutdown_s):
+            async with asyncio.timeout(_GIVE_UP_S):
                 await self._set.duty.give_up()
         except (TimeoutError, PermanentError):
             pass  # the lease expires by itself
@@ -190,10 +192,13 @@ class Daemon:
         self._tell(DaemonReady(roots=self._set.roots, database=self._set.database))
 
     async def _drain(self, watched: Sequence[Watched], lines: Sequence[asyncio.Task[None]]) -> None:
-        """One last quick sweep, then everything that is on the lines, within ``shutdown_s`` altogether."""
+        """One last quick sweep, then everything that is on the lines, within ``shutdown_s`` altogether.
+
+        Where the duty was lost, the sweeps are another daemon's.
+        """
         try:
             async with asyncio.timeout(self._set.shutdown_s):
-                if self._set.store_answers():
+                if self._stop.is_set() and self._set.store_answers():
                     await asyncio.gather(*(self._last_sweep(each) for each in watched))
                 for each in watched:
                     each.line.close()

@@ -15,12 +15,12 @@ from tracewatchd.model.events import (
     SweepFinished,
     Tell,
 )
-from tracewatchd.model.findings import FACTS, Kind, VerificationResult
+from tracewatchd.model.findings import FACTS, Finding, Kind, VerificationResult
 
 _JITTER = 0.1
 _AFTER_FAILURE_S = 5.0
 # Told when it happens, by the line; a sweep only counts them.
-_TOLD_ELSEWHERE = frozenset({Kind.QUARANTINED, Kind.UNREADABLE})
+_TOLD_ELSEWHERE = frozenset({Kind.QUARANTINED})
 
 
 class SweepSchedule:
@@ -42,7 +42,7 @@ class SweepSchedule:
         self._tell = tell
         self._wanted = asyncio.Event()
         self._cause = ""
-        self._standing: set[tuple[Kind, str]] = set()
+        self._standing = Standing(tell)
 
     def want(self, cause: str) -> bool:
         """Ask for a sweep as soon as possible; False when one was already asked for."""
@@ -79,36 +79,47 @@ class SweepSchedule:
     async def sweep_once(self, cause: str) -> VerificationResult:
         """Sweep now and say what was found."""
         result = await self._sweep()
-        say_findings(result, self._tell, self._standing)
+        self._standing.say(result)
         self._tell(finished(result, cause))
         return result
 
 
-def say_findings(result: VerificationResult, tell: Tell, standing: set[tuple[Kind, str]]) -> None:
-    """Tell each finding once for as long as it stands; ``standing`` remembers those of the sweep before."""
-    found = [finding for finding in result.findings if finding.kind not in _TOLD_ELSEWHERE]
-    now = {(finding.kind, finding.path) for finding in found}
-    for finding in found:
-        if (finding.kind, finding.path) not in standing:
-            tell(
-                FindingConfirmed(
-                    source=result.source,
-                    kind=finding.kind,
-                    severity=finding.severity,
-                    path=finding.path,
-                    run_id=finding.run_id,
-                    detail=f"{finding.detail}; {FACTS[finding.kind].remedy}",
-                )
-            )
-    withheld = {
-        kind: n
-        for kind, n in (result.counts - Counter(finding.kind for finding in result.findings)).items()
-        if kind not in _TOLD_ELSEWHERE
-    }
-    if withheld:
-        tell(FindingsWithheld(source=result.source, findings={str(kind): n for kind, n in withheld.items()}))
-    standing.clear()
-    standing.update(now)
+class Standing:
+    """Tells each finding once for as long as it stands, and again when it comes back."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._told: set[tuple[Kind, str]] = set()
+        self._withheld: dict[Kind, int] = {}
+
+    def say(self, result: VerificationResult) -> None:
+        """Tell what a sweep found that the sweep before it did not find."""
+        found = {(one.kind, one.path): one for one in result.findings if one.kind not in _TOLD_ELSEWHERE}
+        for key, finding in found.items():
+            if key not in self._told:
+                self._tell(_confirmed(result.source, finding))
+        # What could not be checked may still stand.
+        self._told = set(found) | (self._told if result.unchecked else set())
+        self._say_withheld(result)
+
+    def _say_withheld(self, result: VerificationResult) -> None:
+        left = result.counts - Counter(finding.kind for finding in result.findings)
+        withheld = {kind: count for kind, count in left.items() if kind not in _TOLD_ELSEWHERE}
+        if withheld and withheld != self._withheld:
+            findings = {str(kind): count for kind, count in sorted(withheld.items())}
+            self._tell(FindingsWithheld(source=result.source, findings=findings))
+        self._withheld = withheld
+
+
+def _confirmed(source: str, finding: Finding) -> FindingConfirmed:
+    return FindingConfirmed(
+        source=source,
+        kind=finding.kind,
+        severity=finding.severity,
+        path=finding.path,
+        run_id=finding.run_id,
+        detail=f"{finding.detail}; {FACTS[finding.kind].remedy}",
+    )
 
 
 def finished(result: VerificationResult, cause: str) -> SweepFinished:

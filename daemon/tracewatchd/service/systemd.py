@@ -21,11 +21,32 @@ class Notifier:
 
     def __init__(self, environ: Mapping[str, str]) -> None:
         self._address = environ.get("NOTIFY_SOCKET", "")
+        self._status = "starting"
+        """What we do as long as the database answers."""
 
     def __call__(self, event: Event) -> None:
         """Send what this event means to a supervisor, if anything."""
-        if self._address and (message := _message(event)):
+        if self._address and (message := self._message(event)):
             self._send(message)
+
+    def _message(self, event: Event) -> str:
+        match event:
+            case DaemonReady():
+                return self._ready("watching")
+            case DaemonStandby(source=source, holder=holder):
+                return self._ready(f"standby: {holder} watches {source}")
+            case DaemonStopping():
+                return "STOPPING=1\nSTATUS=stopping"
+            case StoreUnavailable():
+                return "STATUS=waiting for database"
+            case StoreRecovered():
+                return f"STATUS={self._status}"
+            case _:
+                return ""
+
+    def _ready(self, status: str) -> str:
+        self._status = status
+        return f"READY=1\nSTATUS={status}"
 
     def _send(self, message: str) -> None:
         # A leading @ stands for the NUL byte of an abstract socket.
@@ -33,19 +54,3 @@ class Notifier:
         with suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender:
             sender.settimeout(0)
             sender.sendto(message.encode(), address)
-
-
-def _message(event: Event) -> str:
-    match event:
-        case DaemonReady():
-            return "READY=1\nSTATUS=watching"
-        case DaemonStandby(source=source, holder=holder):
-            return f"READY=1\nSTATUS=standby: {holder} watches {source}"
-        case DaemonStopping():
-            return "STOPPING=1\nSTATUS=stopping"
-        case StoreUnavailable():
-            return "STATUS=waiting for database"
-        case StoreRecovered():
-            return "STATUS=watching"
-        case _:
-            return ""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -12,9 +12,10 @@ import asyncpg
 
 from tracewatchd.store.sqlstate import classifying
 
-Connection: TypeAlias = "asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
 
 _CLOSE_S = 3.0
+_SPARE = 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +45,9 @@ class Sessions:
         self._check = check
         self._pool: asyncpg.Pool[asyncpg.Record] | None = None
         self._making = asyncio.Lock()
+        # Whoever finds every connection taken waits here, where no time runs out: each use is bounded, and a full
+        # house is no outage. Probes do not wait; a connection is spared for them.
+        self._turns = asyncio.Semaphore(options.connections - _SPARE)
 
     async def reopen(self) -> None:
         """Make a new pool, asking again where the database is; one connection is made, to see that it can be.
@@ -78,73 +82,137 @@ class Sessions:
         options = self._options
         return await asyncpg.create_pool(
             dsn,
-            min_size=1,
+            min_size=0,  # else the pool would try to reconnect on its own during an outage, and log each failure
+            init_size=1,
             max_size=options.connections,
             timeout=options.connect_timeout_s,
             statement_cache_size=0 if options.pgbouncer else 100,
             init=self._prepare,
             reset=_nothing,
-            server_settings=self._server_settings(),
+            server_settings=self._start_up_parameters(),
         )
 
-    def _server_settings(self) -> dict[str, str]:
-        settings = {"application_name": "tracewatchd"}
-        if self._options.pgbouncer:
-            return settings  # it refuses start-up parameters that it does not know
-        return settings | {
+    def _start_up_parameters(self) -> dict[str, str]:
+        name = {"application_name": "tracewatchd"}
+        # pgbouncer refuses what it does not know, so there every transaction sets it.
+        return name if self._options.pgbouncer else name | self._session_settings()
+
+    def _session_settings(self) -> dict[str, str]:
+        return {
             "jit": "off",
-            "lock_timeout": f"{int(self._options.lock_timeout_s * 1000)}",
-            "statement_timeout": f"{int(self._options.commit_timeout_s * 1000)}",
+            "lock_timeout": f"{_ms(self._options.lock_timeout_s)}",
+            "random_page_cost": "1.1",  # with the default, counts read whole tables instead of their index
+            "statement_timeout": f"{_ms(self._options.commit_timeout_s)}",
             "TimeZone": "UTC",
         }
 
     async def _prepare(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        await connection.set_type_codec(
-            "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
-        )
-        await self._check(connection)
+        try:
+            await connection.set_type_codec(
+                "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
+            )
+            async with self._limited(connection):
+                await self._check(connection)
+        except BaseException:
+            # The pool would close it in good order, which a server that went silent never lets happen.
+            connection.terminate()
+            raise
 
     @asynccontextmanager
-    async def use(self) -> AsyncIterator[Connection]:
+    async def use(self, *, content: bool = False) -> AsyncIterator[Connection]:
         """A connection for one piece of work within ``commit_timeout_s``; past that it is terminated.
 
         Raises:
-            TransientError, PermanentError, PoisonError: what the work met.
+            TransientError, PermanentError: what the work met.
+            PoisonError: what it stored was refused (only where ``content`` is stored).
         """
+        async with (
+            self._turns,
+            self._lent(self._options.commit_timeout_s, content=content) as connection,
+            self._limited(connection),
+        ):
+            yield connection
+
+    async def probe(self) -> None:
+        """See that the database answers, within ``connect_timeout_s``.
+
+        Raises:
+            TransientError, PermanentError: it does not.
+        """
+        async with self._lent(self._options.connect_timeout_s) as connection:
+            await connection.execute("SELECT 1")
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Connection]:
+        """A READ COMMITTED transaction within ``commit_timeout_s``; whatever ends it early rolls it back."""
+        async with self.use(content=True) as connection, read_committed(connection):
+            yield connection
+
+    @asynccontextmanager
+    async def _lent(self, limit_s: float, *, content: bool = False) -> AsyncIterator[Connection]:
         pool = self._pool
         with classifying():
             if pool is None:
                 raise ConnectionRefusedError(111, "not connected")
             connection = await pool.acquire(timeout=self._options.connect_timeout_s)
-            usable = False
+        usable = False
+        with classifying(content=content):
             try:
                 # Not asyncpg's own timeouts: they wait for the server to confirm a cancellation, and a server behind a
                 # black hole never does.
-                async with asyncio.timeout(self._options.commit_timeout_s):
+                async with asyncio.timeout(limit_s):
                     yield connection
                 usable = True
             except asyncpg.PostgresError:
-                usable = not connection.is_in_transaction()
+                usable = _is_idle(connection)
                 raise
             finally:
                 if not usable:  # whatever happened, nobody knows what state it is in
-                    connection.terminate()
+                    with suppress(asyncpg.InterfaceError):  # the link broke, and the pool took it back
+                        connection.terminate()
                 await pool.release(connection)
 
     @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Connection]:
-        """A READ COMMITTED transaction within ``commit_timeout_s``; whatever ends it early rolls it back."""
-        async with self.use() as connection:
-            await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
-            if self._options.pgbouncer:
-                await connection.execute(f"SET LOCAL lock_timeout = {int(self._options.lock_timeout_s * 1000)}")
-            try:
-                yield connection
-            except asyncpg.PostgresError:
-                # The server has just answered, so it will answer this too; after any other error nothing is sent.
-                await connection.execute("ROLLBACK")
-                raise
-            await connection.execute("COMMIT")
+    async def _limited(self, connection: Connection) -> AsyncIterator[None]:
+        """Under pgbouncer, which gives each transaction to another backend: one transaction with our settings."""
+        if not self._options.pgbouncer:
+            yield
+            return
+        async with read_committed(connection):
+            settings = self._session_settings().items()
+            await connection.execute(";".join(f"SET LOCAL {name} = '{value}'" for name, value in settings))
+            yield
+
+
+@asynccontextmanager
+async def read_committed(connection: Connection) -> AsyncIterator[None]:
+    """A READ COMMITTED transaction, or the one that is open already.
+
+    asyncpg's own would wait for the answer to ROLLBACK whatever ended it, a cancellation by a deadline included.
+    """
+    if connection.is_in_transaction():
+        yield
+        return
+    await connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED")
+    try:
+        yield
+    except asyncpg.PostgresError:
+        # The server has just answered, so it will answer this too; after any other error nothing is sent.
+        with suppress(asyncpg.PostgresError, asyncpg.InterfaceError, OSError):  # it was that server's last word
+            await connection.execute("ROLLBACK")
+        raise
+    await connection.execute("COMMIT")
+
+
+def _is_idle(connection: Connection) -> bool:
+    try:
+        return not (connection.is_closed() or connection.is_in_transaction())
+    except asyncpg.InterfaceError:  # the link broke, and the pool took it back
+        return False
+
+
+def _ms(seconds: float) -> int:
+    return int(seconds * 1000)
 
 
 async def _nothing(_: object) -> None:

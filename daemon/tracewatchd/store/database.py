@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 from pathlib import PurePosixPath
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
@@ -29,7 +29,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _PAGE_ROWS = 200
-_FIRST_UUID = UUID(int=0)
+_FIRST_UUID, _LAST_UUID = UUID(int=0), UUID(int=2**128 - 1)
 _LINK_STATES = ("08", "57P01", "57P02", "57P03", "53300", "25006")
 
 
@@ -125,8 +125,7 @@ class TraceDatabase:
         if not self._gate.is_open:
             return False
         try:
-            async with self._sessions.use() as connection:
-                await connection.fetchval("SELECT 1")
+            await self._sessions.probe()
         except TransientError as error:
             self._gate.shut(error)
             return False
@@ -187,11 +186,11 @@ class TraceDatabase:
 
     async def ledger_of_runs(self, run_ids: Iterable[UUID]) -> list[tuple[str, LedgerRow]]:
         """Every ledger row, of any source, that acknowledges one of these runs."""
-        return await self._read(queries.ledger_of_runs, run_ids)
+        return await self._read(queries.ledger_of_runs, list(run_ids))
 
     async def row_versions(self, run_ids: Iterable[UUID]) -> dict[UUID, RowVersion]:
         """The versions of those of these runs that have a row."""
-        return await self._read(queries.row_versions, run_ids)
+        return await self._read(queries.row_versions, list(run_ids))
 
     async def quarantined(
         self, *, source: str | None = None, reason: Reason | None = None, path: str | None = None
@@ -219,7 +218,7 @@ class TraceDatabase:
 
     async def runs(self, project: str, first: date, last: date) -> AsyncIterator[StoredRun]:
         """A project's runs of some days, both ends included, by day and run id; a page at a time."""
-        after: tuple[date, UUID] = (first, _FIRST_UUID)
+        after = _just_before(first)
         while True:
             page = await self._read(_fetch, "runs_page", project, *after, last, _PAGE_ROWS)
             for row in page:
@@ -275,14 +274,19 @@ class TraceDatabase:
     async def _read(
         self, query: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
     ) -> T:
-        """The answer to a question that may be asked twice: one that meets an outage is asked again after it."""
+        """The answer to a question that may be asked twice: one that meets an outage is asked again after it.
+
+        An outage may be over before the question has failed, so it is asked once more even then.
+        """
+        once_more = True
         while True:
             await self.available()
             try:
                 return await self._ask(query, *args, **kwargs)
             except TransientError:
-                if self._gate.is_open:
+                if self._gate.is_open and not once_more:
                     raise
+                once_more = once_more and not self._gate.is_open
 
     async def _ask(
         self, query: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
@@ -293,6 +297,11 @@ class TraceDatabase:
         except TransientError as error:
             await self._suspect_outage(error)
             raise
+
+
+def _just_before(day: date) -> tuple[date, UUID]:
+    """The greatest (run_date, run_id) before a day; no day is before the first."""
+    return (day, _FIRST_UUID) if day == date.min else (day - timedelta(days=1), _LAST_UUID)
 
 
 def _overlap(root: str, other: str) -> bool:

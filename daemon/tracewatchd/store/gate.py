@@ -28,6 +28,7 @@ class Gate:
         self._open.set()
         self._prober: asyncio.Task[None] | None = None
         self._fatal: TracewatchError | None = None
+        self._closed = False
 
     @property
     def is_open(self) -> bool:
@@ -46,13 +47,14 @@ class Gate:
 
     def shut(self, error: TransientError) -> None:
         """An outage begins, unless one is known already."""
-        if self._prober is None or self._prober.done():
+        if not self._closed and (self._prober is None or self._prober.done()):
             self._open.clear()
             self._tell(StoreUnavailable(error=str(error), database=self._database))
             self._prober = asyncio.create_task(self._until_it_answers(error))
 
     async def close(self) -> None:
-        """Stop probing."""
+        """Stop probing, for good, and let everyone pass."""
+        self._closed = True
         if self._prober:
             self._prober.cancel()
             await asyncio.wait([self._prober])

@@ -12,7 +12,7 @@ import asyncpg
 
 from tracewatchd.model.ledger import LedgerRow, QuarantineRow, RowVersion
 from tracewatchd.model.record import Reason
-from tracewatchd.model.stamp import NO_EXTRACTION, Stamp, Version
+from tracewatchd.model.stamp import Stamp, Version
 from tracewatchd.store.connect import Connection
 from tracewatchd.store.statements import statement
 
@@ -52,15 +52,16 @@ class ProjectDay:
     runs: int
 
 
-def _extracted_at(stored: datetime) -> datetime:
-    # The driver gives -infinity as the naive least datetime.
-    return NO_EXTRACTION if stored == datetime.min else stored.astimezone(UTC)  # noqa: DTZ901 - what the driver gives
+def _aware(stored: datetime) -> datetime:
+    """A time as the model has it: the driver gives infinities, and nothing else, as naive extremes."""
+    return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored
 
 
 def stored_run(row: asyncpg.Record) -> StoredRun:
     """A row of ``runs`` as an object."""
     fields = dict(row)
-    fields["extracted_at"] = _extracted_at(fields["extracted_at"])
+    for name in ("start_time", "end_time", "extracted_at"):
+        fields[name] = fields[name] and _aware(fields[name])
     fields["sanitized"] = None if fields["sanitized"] is None else tuple(fields["sanitized"])
     return StoredRun(**fields)
 
@@ -85,7 +86,7 @@ async def row_versions(connection: Connection, schema: str, run_ids: Iterable[UU
     return {
         row["run_id"]: RowVersion(
             run_id=row["run_id"],
-            version=Version(_extracted_at(row["extracted_at"]), row["file_mtime_ns"], row["file_sha256"]),
+            version=Version(_aware(row["extracted_at"]), row["file_mtime_ns"], row["file_sha256"]),
             rules=row["rules"],
         )
         for row in rows

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TypeAlias
-
-import asyncpg
-
 from tracewatchd.model.errors import PermanentError
+from tracewatchd.store.connect import Connection, read_committed
 from tracewatchd.store.statements import migrations, quoted
 
 _LOCK = 0x7472_6163_6577
 """Advisory lock of everyone who migrates: the bytes of "tracew"."""
-_OLDEST_SERVER = 140000
-
-Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record] | asyncpg.pool.PoolConnectionProxy[asyncpg.Record]"
+_OLDEST_SERVER = 14
 
 
 def newest(schema: str = "public") -> int:
@@ -23,10 +18,19 @@ def newest(schema: str = "public") -> int:
 
 async def version_of(connection: Connection, schema: str = "public") -> int:
     """The version of the tables in a schema, 0 where there are none of ours."""
-    table = f"{quoted(schema)}.schema_version"
-    if await connection.fetchval("SELECT to_regclass($1)", table) is None:
+    # Others call a table schema_version too; identity stands beside it only where it is ours.
+    if not {"schema_version", "identity"} <= await _tables(connection, schema):
         return 0
-    return int(await connection.fetchval(f"SELECT coalesce(max(version), 0) FROM {table}"))  # noqa: S608 - quoted
+    version = f"SELECT coalesce(max(version), 0) FROM {quoted(schema)}.schema_version"  # noqa: S608 - quoted
+    return int(await connection.fetchval(version))
+
+
+async def _tables(connection: Connection, schema: str) -> set[str]:
+    # Not to_regclass: it may answer from before the wait for a lock in which others made the table.
+    rows = await connection.fetch(
+        "SELECT relname FROM pg_class WHERE relnamespace = (SELECT oid FROM pg_namespace WHERE nspname = $1)", schema
+    )
+    return {row["relname"] for row in rows}
 
 
 async def migrate(connection: Connection, *, schema: str = "public") -> tuple[int, int]:
@@ -37,9 +41,9 @@ async def migrate(connection: Connection, *, schema: str = "public") -> tuple[in
             in the schema is not ours.
     """
     server = connection.get_server_version()
-    if server.major * 10_000 < _OLDEST_SERVER:
+    if server.major < _OLDEST_SERVER:
         raise PermanentError(f"PostgreSQL {server.major} is too old", hint="14 or newer is needed")
-    async with connection.transaction():
+    async with read_committed(connection):  # READ COMMITTED: what the last holder of the lock did must be seen
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)
         before = await version_of(connection, schema)
         check_version(before, schema, or_older=True)
@@ -56,14 +60,13 @@ async def migrate(connection: Connection, *, schema: str = "public") -> tuple[in
 
 
 async def _begin(connection: Connection, schema: str) -> None:
-    foreign = await connection.fetchval("SELECT to_regclass($1)::text", f"{quoted(schema)}.runs")
-    if foreign:
+    if taken := sorted({"runs", "schema_version"} & await _tables(connection, schema)):
         raise PermanentError(
-            f"there is a table {schema}.runs that belongs to another program",
+            f"there is a table {schema}.{taken[0]} that belongs to another program",
             hint="let tracewatchd have a schema of its own: database.schema",
         )
     # IF NOT EXISTS would ask for the right to create schemas even where there is nothing to create.
-    if await connection.fetchval("SELECT to_regnamespace($1)", quoted(schema)) is None:
+    if not await connection.fetchval("SELECT EXISTS (SELECT FROM pg_namespace WHERE nspname = $1)", schema):
         await connection.execute(f"CREATE SCHEMA {quoted(schema)}")
     await connection.execute(
         f"CREATE TABLE {quoted(schema)}.schema_version ("

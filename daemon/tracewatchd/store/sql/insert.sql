@@ -1,4 +1,5 @@
--- Rows for runs that have none; runs that have a row keep it, whatever its version.
+-- Rows for runs that have none; runs that have a row keep it, whatever its version. DO NOTHING would not lock those:
+-- they could change before what is said of them commits, and touch.sql would lock them out of order.
 INSERT INTO {schema}.runs AS r (
     run_id, trace_id, parent_run_id, project, run_date, trace_date, name, run_type, status, start_time, end_time,
     total_tokens, total_cost, data, metadata, extracted_at, file_mtime_ns, file_sha256, rules, sanitized
@@ -18,5 +19,5 @@ FROM unnest(
     total_tokens, total_cost, data, metadata, extracted_at, file_mtime_ns, file_sha256, rules, sanitized
 )
 ORDER BY u.run_id
-ON CONFLICT (run_id) DO NOTHING
+ON CONFLICT (run_id) DO UPDATE SET rules = r.rules WHERE false
 RETURNING r.run_id, true AS inserted

@@ -1,0 +1,52 @@
+"""Every example of every command's help does what it shows."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from command_tree import examples
+from one_shot import Desk, body
+from postgres import Server
+from run_files import put
+from running import running
+
+BROKEN = "support-bot/2026-11-20/broken.json"
+EXAMPLES = [example[1:] for example in examples()]
+
+
+@pytest.fixture(scope="module")
+def place(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
+    """A working directory whose ./data holds the sample, which is loaded."""
+    desk = Desk(tmp_path_factory.mktemp("examples"), server.create_database(template))
+    desk.settings["TRACEWATCHD_WATCH__ROOTS"] = "data"
+    assert desk.run("sample", "data", "--runs", "40").returncode == 0
+    assert desk.run("archive", "to-db", "--all").returncode == 0
+    yield desk
+    server.drop_database(desk.database)
+
+
+def _quarantine_a_file(desk: Desk) -> Path:
+    path = put(desk.directory / "data", BROKEN, b"this is a note, not a run\n")
+    assert desk.run("archive", "to-db", "--all").returncode == 1
+    return path
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=shlex.join)
+def test_each_example_works_where_the_sample_is_loaded(place: Desk, example: list[str]) -> None:
+    """The line of the help, run as it stands there, ends with exit status 0 and complains of nothing."""
+    if example[0] == "quarantine":
+        broken = _quarantine_a_file(place)
+        if example[1] == "retry":
+            broken.write_bytes(body(1))
+    if example[0] == "run":
+        with running(*example, env=place.env, cwd=place.directory) as daemon:
+            daemon.wait_for("daemon.ready")
+            assert daemon.stop() == 0
+        return
+    result = place.run(*example)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout
