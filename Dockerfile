@@ -2,7 +2,8 @@
 #   docker build --build-arg BASE=python:3.13-slim@sha256:... -t tracewatchd .
 # Traces are mounted at /traces (read-only is enough), the embedded Postgres lives in the volume /var/lib/tracewatchd:
 #   docker run -v /srv/traces:/traces:ro -v tracewatchd:/var/lib/tracewatchd tracewatchd
-# With a database of your own: -e TRACEWATCHD_DATABASE__URL=..., or the secret /run/secrets/database_url.
+# With a database of your own: -e TRACEWATCHD_DATABASE__URL=..., or the secret
+# /run/secrets/tracewatchd_database__url.
 ARG BASE=python:3.13-slim
 
 FROM ${BASE} AS build

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from uuid import UUID
+
+import msgspec
 
 from tracewatchd.model.errors import PoisonError, TransientError
 from tracewatchd.model.ledger import LedgerRow
@@ -110,7 +112,7 @@ class MemoryStore:
             self.rows[record.run_id] = record
             return Outcome.LOADED
         if row.file_sha256 == record.file_sha256:
-            self.rows[record.run_id] = replace(
+            self.rows[record.run_id] = msgspec.structs.replace(
                 row, stamp=max(row.stamp, record.stamp, key=lambda stamp: stamp.mtime_ns)
             )
             return Outcome.UNCHANGED

@@ -106,7 +106,7 @@ class Server:
             lines = (self.data / "postmaster.pid").read_text().splitlines()
         except FileNotFoundError:
             return False
-        return lines[0] == str(self.pid) and len(lines) > 7 and lines[7].strip() == "ready"
+        return lines[:1] == [str(self.pid)] and len(lines) > 7 and lines[7].strip() == "ready"
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> None:
         """Stop it and wait until it is gone; SIGKILL is a crash, after which `start` recovers."""

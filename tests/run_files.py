@@ -25,9 +25,9 @@ def run_path(number: int, second: int = 0) -> str:
 
 
 def run_body(number: int, *, age_days: int = 1, text: str = "hello", size_bytes: int = 0) -> bytes:
-    """An enveloped run, extracted so many days before December; padded to at least ``size_bytes``."""
+    """An enveloped run, extracted so many days before a December that is past; padded to at least ``size_bytes``."""
     run = {"id": str(run_id(number)), "name": "agent", "start_time": "2026-11-20T06:44:12.622037", "text": text}
-    metadata = {"extracted_at": f"2026-11-{30 - age_days:02d}T00:00:00+00:00"}
+    metadata = {"extracted_at": f"2025-11-{30 - age_days:02d}T00:00:00+00:00"}
     return json.dumps({"metadata": metadata, "trace": run}).encode().ljust(size_bytes)
 
 

@@ -107,13 +107,21 @@ def _check_url(url: SecretStr) -> SecretStr:
         raise ValueError(_URL_ALLOWED) from None
     user, _, hosts = parts.netloc.rpartition("@")
     plain = text.isprintable() and parts.scheme in {"postgres", "postgresql"} and not parts.fragment
-    if not plain or "@" in user + parts.path or not all(_HOST.fullmatch(host) for host in hosts.split(",")):
+    if not plain or "@" in user + parts.path or not all(map(_is_host, hosts.split(","))):
         raise ValueError(_URL_ALLOWED)
     return url
 
 
 _URL_ALLOWED = "postgresql://user:password@host:5432/database, special characters of the password percent-encoded"
-_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(:\d*)?")
+_HOST = re.compile(r"(\[[^\[\]]*\]|[^:\[\]]*)(?::(\d{0,5}))?")
+_LAST_PORT = 65_535
+
+
+def _is_host(text: str) -> bool:
+    found = _HOST.fullmatch(text)
+    return found is not None and int(found[2] or 0) <= _LAST_PORT
+
+
 _AbsolutePath: TypeAlias = Annotated[Path, AfterValidator(_absolute)]
 _Schema: TypeAlias = Annotated[
     str,

@@ -124,11 +124,9 @@ def test_the_embedded_database_from_nothing(embedded: Desk, wheel: Path) -> None
         (("db", "status"), 3),
         (("reconcile", "--once"), 3),
         (("quarantine", "list"), 3),
-        (("quarantine", "show", "x.json"), 3),
         (("db", "migrate"), 70),
         (("db", "url"), 70),
         (("config", "check"), 0),
-        (("config", "show"), 0),
     ],
 )
 def test_looking_makes_no_cluster(embedded: Desk, arguments: tuple[str, ...], status: int) -> None:

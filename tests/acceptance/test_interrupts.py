@@ -215,10 +215,8 @@ def test_an_interrupt_before_anything_was_done(desk: Desk, arguments: tuple[str,
 @pytest.mark.parametrize(
     ("arguments", "table"),
     [
-        (("reconcile", "--once"), "ledger"),
         (("reconcile", "--once"), "runs"),
         (("quarantine", "list"), "ledger"),
-        (("db", "status"), "schema_version"),
         (("db", "migrate"), "schema_version"),
     ],
 )

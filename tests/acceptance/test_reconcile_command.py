@@ -131,7 +131,6 @@ def test_warnings_count_when_they_are_asked_to(loaded: Desk) -> None:
     ("options", "files"),
     [
         (("--project", "bot"), 3),
-        (("--date", "2026-11-20"), 3),
         (("--start-date", "2026-11-21"), 0),
         (("--end-date", "2026-11-20", "--source", "traces"), 3),
     ],

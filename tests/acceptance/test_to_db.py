@@ -38,12 +38,9 @@ def _days(desk: Desk) -> None:
     ("options", "loaded"),
     [
         ("--all", {"bot/19", "bot/20", "bot/21", "a b/19", "a b/20", "a b/21"}),
-        ("--project=bot", {"bot/19", "bot/20", "bot/21"}),
-        ("--date=2026-11-20", {"bot/20", "a b/20"}),
         ("--project=a b --date=2026-11-19", {"a b/19"}),
         ("--start-date=2026-11-20", {"bot/20", "bot/21", "a b/20", "a b/21"}),
         ("--end-date=2026-11-19 --project=bot", {"bot/19"}),
-        ("--start-date=2026-11-20 --end-date=2026-11-20", {"bot/20", "a b/20"}),
     ],
 )
 def test_what_is_selected_is_loaded(desk: Desk, options: str, loaded: set[str]) -> None:
@@ -76,9 +73,6 @@ def test_one_source_of_several(desk: Desk) -> None:
         (("--all", "--project", "bot"), "--all"),
         (("--date", "2026-11-20", "--end-date", "2026-11-21"), "--date names one day"),
         (("--start-date", "2026-11-21", "--end-date", "2026-11-20"), "2026-11-20 is before --start-date 2026-11-21"),
-        (("--date", "2026-02-30"), "write YYYY-MM-DD"),
-        (("--all", "--batch-size", "0"), "from 1 to 2000"),
-        (("--all", "--batch-size", "2001"), "from 1 to 2000"),
         (("--all", "--source", "nobody"), "no root has the source 'nobody'; configured are: /"),
         (("--project", "bott"), "no project has days in a folder 'bott'; there are: a b, bot"),
     ],
@@ -256,10 +250,7 @@ def test_a_root_that_is_missing(desk: Desk) -> None:
     [
         (("archive", "to-db", "--all"), 75),
         (("archive", "to-db", "--all", "--dry-run"), 75),
-        (("quarantine", "retry", "--all"), 75),
-        (("db", "migrate"), 75),
         (("db", "status"), 3),
-        (("quarantine", "list"), 3),
         (("reconcile", "--once"), 3),
     ],
 )
@@ -288,7 +279,7 @@ def test_a_role_that_is_not_there(desk: Desk, arguments: tuple[str, ...], status
 
 @pytest.mark.parametrize(
     "arguments",
-    [("archive", "to-db", "--all"), ("quarantine", "retry", "--all"), ("run",), ("reconcile", "--once")],
+    [("archive", "to-db", "--all"), ("run",), ("reconcile", "--once")],
     ids=" ".join,
 )
 def test_no_root_at_all(desk: Desk, arguments: tuple[str, ...]) -> None:

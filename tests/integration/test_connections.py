@@ -101,8 +101,10 @@ async def test_a_wait_for_a_lock_has_a_limit_of_its_own(database: str) -> None:
 async def test_a_black_hole_is_an_outage_with_an_end(database: str, server: Server) -> None:
     """Silence in the middle of a commit ends it in time, is told once, and is over when something answers."""
     told: list[Event] = []
-    limits = {"commit_timeout_s": 0.4, "connect_timeout_s": 0.4}
-    async with proxied(database, server) as (dsn, proxy), opened(dsn, told.append, **limits) as store:
+    async with (
+        proxied(database, server) as (dsn, proxy),
+        opened(dsn, told.append, commit_timeout_s=0.4, connect_timeout_s=0.4) as store,
+    ):
         await store.commit(SOURCE, [version(1)])
         proxy.swallow()
         with within(4), pytest.raises(TransientError):

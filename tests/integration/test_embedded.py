@@ -190,7 +190,7 @@ def killed(process: psutil.Process) -> None:
 
 
 async def put(dsn: str, number: int) -> None:
-    await statement(dsn, "CREATE TABLE IF NOT EXISTS kept (n int)", f"INSERT INTO kept VALUES ({number})")  # noqa: S608
+    await statement(dsn, "CREATE TABLE IF NOT EXISTS kept (n int)", f"INSERT INTO kept VALUES ({number})")  # noqa: S608 - a number
 
 
 async def answers(dsn: str) -> bool:

@@ -18,6 +18,7 @@ import pytest
 from run_files import DIRECTORY, put, run_body, run_path
 from soon import soon, soon_answered
 from tracewatchd.edges.filesystem import FileSystem
+from tracewatchd.edges.folder import Folder, RootIdentity
 from tracewatchd.model.events import (
     Event,
     HintsSuspectedLost,
@@ -189,11 +190,11 @@ async def test_a_directory_that_is_gone_before_its_scan_disturbs_nobody(
 
 async def test_hints_that_find_no_room_are_told_and_swept(listening: Opening, root: Path) -> None:
     """When the inbox is full hints are dropped, which is told with their number; a sweep finds the files."""
-    async with listening(ingest__inbox_paths=1, ingest__writers=1, ingest__linger_ms=300) as daemon:
+    async with listening(ingest__inbox_paths=1, ingest__writers=1, ingest__linger_ms=100) as daemon:
         await daemon.swept()
-        for number in range(1, 31):
+        for number in range(1, 13):
             put(root, run_path(number), run_body(number))
-        await daemon.rows(30)
+        await daemon.rows(12)
         suspicions = daemon.of(HintsSuspectedLost)
         assert suspicions
         assert "the inbox was full" in suspicions[0].cause
@@ -252,12 +253,21 @@ MODES = [None, SILENT]
 
 @pytest.mark.parametrize("file_system", MODES)
 async def test_a_root_that_is_missing_at_first_is_waited_for(
-    listening: Opening, root: Path, file_system: FileSystem | None
+    listening: Opening, root: Path, file_system: FileSystem | None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its absence is told once and does not hold up readiness; when it appears it is watched and swept."""
+    looks: list[Folder] = []
+    identity = Folder.identity
+
+    def look(folder: Folder) -> RootIdentity:
+        looks.append(folder)
+        return identity(folder)
+
+    monkeypatch.setattr(Folder, "identity", look)
     root.rename(root.with_name("away"))
     async with listening(file_system, watch__poll_interval_s=0.1) as daemon:
         await daemon.listener.standing.wait()
+        await soon(lambda: len(looks) > 3)
         (missing,) = daemon.of(RootMissing)
         assert (missing.root, missing.error) == (str(root), "No such file or directory")
         assert daemon.causes == []

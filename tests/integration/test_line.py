@@ -18,9 +18,10 @@ from memory_store import MemoryStore
 from run_files import DIRECTORY, put, run_body, run_id, run_path
 from tracewatchd.ingest.budget import ByteBudget
 from tracewatchd.model.decode import CLEAN_COST, SANITIZE_COST
-from tracewatchd.model.errors import PermanentError
+from tracewatchd.model.errors import PermanentError, PoisonError
 from tracewatchd.model.events import (
     BatchCommitted,
+    BatchRetried,
     FileFromFuture,
     FileQuarantined,
     FileReadable,
@@ -98,6 +99,7 @@ async def test_what_was_taken_in_before_closing_is_committed(bench: Bench) -> No
     receipt = await line.offer(paths)
     line.close()
     assert await (await line.offer(["late"])).wait() == {"late": Outcome.PENDING}
+    assert not line.hint("late")
     await line.run()
     assert receipt.counts() == {Outcome.LOADED: 120}
     assert line.backlog == 0
@@ -472,6 +474,15 @@ async def test_freshness_is_judged_when_the_file_is_read(bench: Bench) -> None:
         await until(lambda: text_of(store, 0) == "newer")
 
 
+async def test_only_so_many_second_looks_wait(bench: Bench) -> None:
+    """A burst of fresh files costs no more memory than the inbox may; sweeps look at the rest."""
+    bench.limit(stamp_grain_s=0.2, inbox_paths=2)
+    paths = put_runs(bench, 5)
+    async with at_work(bench.line()) as line:
+        assert await outcomes(line, paths) == dict.fromkeys(paths, Outcome.LOADED)
+        assert line.backlog == 2
+
+
 @pytest.mark.parametrize("away_s", [-3_600, 3_600])
 async def test_old_and_future_files_are_read_once(bench: Bench, away_s: int) -> None:
     """Only what is fresh is looked at twice: an mtime far ahead would otherwise cause a look for ever."""
@@ -528,7 +539,7 @@ async def test_an_unreadable_file_that_vanishes_does_not_become_readable(bench: 
 
 async def test_a_file_from_the_future_is_flagged_and_kept(bench: Bench) -> None:
     """More than a day ahead of our clock is told; less is not; neither is replaced."""
-    extracted = datetime(2026, 11, 29, tzinfo=UTC)
+    extracted = datetime(2025, 11, 29, tzinfo=UTC)
     bench.now = lambda: extracted - timedelta(days=1, seconds=1)
     put_runs(bench, 1)
     put(bench.root, run_path(1), run_body(1, age_days=2))
@@ -536,7 +547,7 @@ async def test_a_file_from_the_future_is_flagged_and_kept(bench: Bench) -> None:
         await outcomes(line, [run_path(0), run_path(1)])
     assert bench.store.rows[run_id(0)].extracted_at == extracted
     assert bench.named(FileFromFuture) == [
-        FileFromFuture(source=SOURCE, path=run_path(0), extracted_at="2026-11-29T00:00:00+00:00")
+        FileFromFuture(source=SOURCE, path=run_path(0), extracted_at="2025-11-29T00:00:00+00:00")
     ]
 
 
@@ -581,6 +592,22 @@ async def test_poison_beside_good_files_is_told_with_its_sqlstate(bench: Bench) 
     assert (told.path, told.reason, told.sqlstate) == (paths[5], "unstorable", "22P05")
 
 
+@pytest.mark.parametrize(
+    ("size_bytes", "column", "place"),
+    [(0, "data", "/data/n"), (0, None, "/data/n"), (0, "metadata", "metadata"), (2 * MIB, "data", "data")],
+)
+async def test_a_refusal_names_its_place(bench: Bench, size_bytes: int, column: str | None, place: str) -> None:
+    """The place is a pointer where one is found, else the column; documents that take long are not looked through."""
+    body = run_body(1).replace(b'"text": "hello"', b'"n": 1e200000, "text": "' + b"x" * size_bytes + b'"')
+    put(bench.root, run_path(1), body)
+    bench.rules = replace(bench.rules, max_file_bytes=4 * MIB)
+    bench.store.fault = lambda records: PoisonError("overflow", sqlstate="22003", place=column) if records else None
+    async with at_work(bench.line()) as line:
+        assert await outcomes(line, [run_path(1)]) == {run_path(1): Outcome.QUARANTINED}
+    (told,) = bench.named(FileQuarantined)
+    assert told.detail == f"Postgres refuses it: overflow (SQLSTATE 22003) at {place}"
+
+
 # ---- failures
 
 
@@ -608,6 +635,22 @@ async def test_an_outage_leaves_the_files_where_they_are(bench: Bench) -> None:
         assert not receipt.outcomes
         bench.store.up.set()
         assert await receipt.wait() == dict.fromkeys(paths, Outcome.LOADED)
+
+
+async def test_an_outage_between_reading_and_commit_has_no_lines_of_its_own(bench: Bench) -> None:
+    """What was read is committed when the store is back; who tells the outage is the store, not each batch."""
+    bench.store = store = Holding()
+    (path,) = put_runs(bench, 1)
+    async with at_work(bench.line()) as line:
+        receipt = await line.offer([path])
+        await store.reached.wait()
+        store.up.clear()
+        store.go_on.set()
+        await store.turned_away.wait()
+        assert not receipt.outcomes
+        store.up.set()
+        assert await receipt.wait() == {path: Outcome.LOADED}
+    assert not bench.named(BatchRetried)
 
 
 async def test_workers_share_what_waits(bench: Bench) -> None:

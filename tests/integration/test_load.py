@@ -15,8 +15,9 @@ from lines import SOURCE, Bench, in_a_thread
 from memory_store import MemoryStore
 from run_files import put, run_body, run_id, run_path
 from tracewatchd.archive.load import Load, LoadProgress, find
-from tracewatchd.edges.folder import Folder
+from tracewatchd.edges.folder import Folder, Outline
 from tracewatchd.model.errors import NotCheckedError, PermanentError
+from tracewatchd.model.events import FileUnreadable
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.results import LoadResult
 from tracewatchd.model.selection import EVERYTHING, Selection
@@ -35,6 +36,11 @@ def put_in(root: Path, directory: str, first: int, count: int) -> None:
         put(root, f"{directory}/{run_id(number)}_064412.json", run_body(number))
 
 
+def load_of(bench: Bench, directories: Sequence[str]) -> Load:
+    found = Outline(directories=list(directories))
+    return Load(SOURCE, Folder(bench.root), found, offload=in_a_thread, tell=bench.told.append)
+
+
 async def load(
     bench: Bench,
     directories: Sequence[str],
@@ -42,13 +48,13 @@ async def load(
     overwrite: bool = True,
     progress: Callable[[LoadProgress], None] = lambda _: None,
 ) -> LoadResult:
-    made = Load(Folder(bench.root), directories, offload=in_a_thread)
+    made = load_of(bench, directories)
     return await made.run(bench.line(overwrite=overwrite), progress)
 
 
 async def foresee(bench: Bench, directories: Sequence[str]) -> LoadResult:
-    made = Load(Folder(bench.root), directories, offload=in_a_thread)
-    return await made.foresee(SOURCE, bench.store, bench.rules)
+    made = load_of(bench, directories)
+    return await made.foresee(bench.store, bench.rules)
 
 
 def counted(result: LoadResult) -> dict[str, int]:
@@ -71,7 +77,7 @@ def test_the_selected_directories_are_found(tmp_path: Path, selection: Selection
         put_in(tmp_path, directory, 1, 1)
     put(tmp_path, "bot/notes.txt", b"")
     put(tmp_path, "shallow.json", b"{}")
-    assert find(Folder(tmp_path), selection) == (expected, 2)
+    assert find(Folder(tmp_path), selection) == Outline(directories=expected, ignored=2)
 
 
 def test_a_root_that_cannot_be_listed_was_not_checked(tmp_path: Path) -> None:
@@ -94,14 +100,13 @@ def deny(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
 
 
 def test_a_closed_folder_matters_to_those_who_chose_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A folder that cannot be listed stops a load that it belongs to, and no other."""
+    """A folder that cannot be listed is told to a load that it belongs to, and to no other."""
     for directory in DAYS:
         put_in(tmp_path, directory, 1, 1)
     deny(monkeypatch, "other bot")
     for selection in (EVERYTHING, Selection(folder="other bot")):
-        with pytest.raises(NotCheckedError, match="cannot list other bot: Permission denied"):
-            find(Folder(tmp_path), selection)
-    assert find(Folder(tmp_path), Selection(folder="bot")) == (list(DAYS[:2]), 0)
+        assert find(Folder(tmp_path), selection).unreadable == {"other bot": "Permission denied"}
+    assert find(Folder(tmp_path), Selection(folder="bot")) == Outline(directories=list(DAYS[:2]))
 
 
 async def test_every_file_of_every_page_is_loaded(bench: Bench) -> None:
@@ -112,7 +117,7 @@ async def test_every_file_of_every_page_is_loaded(bench: Bench) -> None:
     result = await load(bench, DAYS[:2], progress=seen.append)
     assert counted(result) == {"loaded": 2_340}
     assert result.files == len(bench.store.rows) == 2_340
-    assert [progress.done for progress in seen] == [1_000, 2_000, 2_300, 2_340]
+    assert [progress.done for progress in seen] == [*range(200, 2_201, 200), 2_300, 2_340]
     assert seen[-1] == LoadProgress(done=2_340, found=2_340)
     assert all(progress.done <= progress.found for progress in seen)
 
@@ -164,15 +169,16 @@ async def test_files_that_cannot_be_looked_at_are_counted(bench: Bench, monkeypa
     assert counted(await foresee(bench, DAYS[:1])) == {"already_loaded": 1, "pending": 1, "unreadable": 1}
 
 
-async def test_a_day_that_cannot_be_listed_was_not_checked(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The load ends with an error that names the day; it does not say that all is well."""
+async def test_a_day_that_cannot_be_listed_costs_itself(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The day is told and counted as unreadable, and the other days are loaded."""
     put_in(bench.root, DAYS[0], 0, 3)
+    put_in(bench.root, DAYS[1], 3, 2)
     deny(monkeypatch, "2026-11-20")
-    with pytest.raises(ExceptionGroup) as caught:
-        await load(bench, DAYS[:1])
-    assert caught.group_contains(NotCheckedError, match="cannot list bot/2026-11-20: Permission denied")
-    with pytest.raises(NotCheckedError, match="cannot list bot/2026-11-20"):
-        await foresee(bench, DAYS[:1])
+    assert counted(await load(bench, DAYS[:2])) == {"loaded": 2, "unreadable": 1}
+    assert [event for event in bench.told if isinstance(event, FileUnreadable)] == [
+        FileUnreadable(source=SOURCE, path="bot/2026-11-20", error="Permission denied")
+    ]
+    assert counted(await foresee(bench, DAYS[:2])) == {"already_loaded": 2, "unreadable": 1}
 
 
 async def test_a_day_that_went_away_is_empty(bench: Bench) -> None:
@@ -236,9 +242,9 @@ async def test_a_dry_run_foresees_what_a_load_would_read(bench: Bench, monkeypat
 
 async def test_a_dry_run_asks_page_by_page(bench: Bench) -> None:
     """However large a directory is, one question is about a page of it."""
-    put_in(bench.root, DAYS[0], 0, 1_001)
-    assert counted(await foresee(bench, DAYS[:1])) == {"pending": 1_001}
-    assert [len(paths) for paths in bench.store.asked] == [1_000, 1]
+    put_in(bench.root, DAYS[0], 0, 401)
+    assert counted(await foresee(bench, DAYS[:1])) == {"pending": 401}
+    assert [len(paths) for paths in bench.store.asked] == [200, 200, 1]
 
 
 async def test_a_small_inbox_holds_a_load_back_without_stopping_it(bench: Bench) -> None:

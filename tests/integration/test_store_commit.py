@@ -6,7 +6,6 @@ import asyncio
 import random
 import time
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import pairwise
 from typing import Any
@@ -15,6 +14,7 @@ import asyncpg
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from run_files import run_id, run_path
 from stores import SOURCE, Plain, opened, plainly, until, until_locked_out, version
@@ -81,7 +81,7 @@ loads = st.lists(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(loads)
 def test_any_order_and_any_number_of_times_end_in_the_same_rows(database: str, batches: list[list[int]]) -> None:
     """Whatever batches the versions come in, the greatest of each run is its row and every file is acknowledged."""
@@ -264,6 +264,23 @@ async def test_a_row_that_went_away_after_it_refused_is_tried_again(
     assert result.retry == (older.path,)
     assert result.outcomes == {other.path: Outcome.LOADED}
     assert set(await ledger_of(connection)) == {newest.path, other.path}
+
+
+async def test_a_row_that_grew_older_after_it_refused_is_tried_again(database: str, connection: Plain) -> None:
+    """Only a row that is newer supersedes: one that is not, when it is read back, acknowledges nothing."""
+    newest, older = version(1, day=5), version(1, day=1, second=1)
+    async with opened(database) as store:
+        await store.commit(SOURCE, [newest])
+        await connection.execute(
+            """
+            CREATE FUNCTION age() RETURNS trigger LANGUAGE plpgsql AS $$
+            BEGIN UPDATE runs SET extracted_at = '-infinity'; RETURN NULL; END $$;
+            CREATE TRIGGER age AFTER INSERT ON runs FOR EACH STATEMENT EXECUTE FUNCTION age();
+            """
+        )
+        result = await store.commit(SOURCE, [older])
+    assert (result.outcomes, result.retry) == ({}, (older.path,))
+    assert set(await ledger_of(connection)) == {newest.path}
 
 
 @pytest.mark.parametrize(

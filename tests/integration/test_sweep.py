@@ -288,22 +288,37 @@ async def test_the_second_look_comes_no_sooner_than_confirm_s(opened: Opening, c
         assert result.took_s >= 0.4
 
 
+@dataclass
+class ForgetfulLine:
+    """A line that does nothing and says the same of every path."""
+
+    outcome: Outcome
+
+    async def offer(self, paths: list[str], *, reread: bool = False) -> Receipt:
+        receipt = Receipt(paths)
+        for path in paths:
+            receipt.settle(path, self.outcome)
+        return receipt
+
+
 async def test_what_the_line_could_not_decide_is_looked_at_again(opened: Opening) -> None:
     """Work that comes back pending is a finding if the second look still says so: undecided is not consistent."""
-
-    class IdleLine:
-        async def offer(self, paths: list[str], *, reread: bool = False) -> Receipt:
-            receipt = Receipt(paths)
-            for path in paths:
-                receipt.settle(path, Outcome.PENDING)
-            return receipt
-
     async with opened() as here:
         here.put_runs(2)
-        result = await swept(here, line=IdleLine())
+        result = await swept(here, line=ForgetfulLine(Outcome.PENDING))
         assert found(result) == [(Kind.MISSING, run_path(1)), (Kind.MISSING, run_path(2))]
         assert result.states == {FileState.PENDING: 2}
         assert result.outcomes == {Outcome.PENDING: 2}
+
+
+async def test_what_the_line_could_not_read_is_an_error(opened: Opening) -> None:
+    """A file that is closed to the line is unreadable, which is reported; one that vanished has no state."""
+    async with opened() as here:
+        here.put_runs(1)
+        result = await swept(here, line=ForgetfulLine(Outcome.UNREADABLE))
+        assert found(result) == [(Kind.UNREADABLE, run_path(1))]
+        assert result.states == {FileState.UNREADABLE: 1}
+        assert_consistent(await swept(here, line=ForgetfulLine(Outcome.VANISHED)))
 
 
 # ---- files that are not there
@@ -487,6 +502,24 @@ async def test_a_root_that_is_exchanged_during_the_sweep_was_not_checked(opened:
         assert Kind.GONE not in result.counts
         assert result.unchecked
         assert result.verdict != "consistent"
+
+
+async def test_a_root_that_is_away_at_the_second_look_was_not_checked(opened: Opening) -> None:
+    """A file that was missing at the first look is not called gone when the whole root is away at the second."""
+
+    class LeavingFolder(Folder):
+        def listing(self, directory: str) -> Listing:
+            listing = super().listing(directory)
+            self.root.rename(self.root.with_name("away"))
+            return listing
+
+    async with opened() as here:
+        here.put_runs(3)
+        await here.sweep()
+        (here.root / run_path(1)).unlink()
+        result = await swept(here, folder=LeavingFolder(here.root))
+        assert (result.verdict, found(result)) == ("not_checked", [])
+        assert result.unchecked == [f"{here.root}: another directory, or none, since the sweep began"]
 
 
 # ---- rows that are not the file's

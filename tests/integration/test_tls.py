@@ -25,7 +25,7 @@ def certificate(directory: Path, name: str, host: str) -> Path:
     subprocess.run(
         [
             "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
-            "-days", "2", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}", 
+            "-days", "2", "-subj", f"/CN={host}", "-addext", f"subjectAltName=DNS:{host}",
             "-keyout", str(made.with_suffix(".key")), "-out", str(made),
         ],
         check=True,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 import shlex
 import tomllib
 from collections.abc import Iterator
@@ -127,13 +126,6 @@ def test_options_that_stand_alone_exist() -> None:
     named = {(path.name, code) for path in PAGES for code in _code(path) if re.fullmatch(r"--[a-z-]+", code)}
     assert named
     assert {option for option in named if option[1] not in known} == set()
-
-
-def test_the_page_of_events_is_made_from_the_catalogue() -> None:
-    """docs/events.md is what `make docs` writes now, with a section for each event."""
-    page = (REPOSITORY / "docs" / "events.md").read_text()
-    assert page == runpy.run_path(str(REPOSITORY / "docs" / "make_events.py"))["page"]()
-    assert re.findall(r"(?m)^## `([^`]+)`", page) == list(catalogue())
 
 
 def _dotted() -> list[tuple[str, str]]:

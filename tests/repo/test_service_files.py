@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tracewatchd.settings import Settings
+from tracewatchd.settings import SETTINGS, Settings
 
 REPOSITORY = Path(__file__).parents[2]
 UNIT = REPOSITORY / "systemd" / "tracewatchd.service"
@@ -76,7 +76,8 @@ def test_the_unit_says_what_the_daemon_relies_on() -> None:
 
 def test_the_unit_shows_how_to_keep_the_database_url_secret() -> None:
     """The credential's name is the one that settings look for, and the URL itself is nowhere in the unit."""
-    assert re.search(r"^#LoadCredential=database_url:/", UNIT.read_text(), flags=re.MULTILINE)
+    name = SETTINGS["database.url"].secret_file
+    assert re.search(rf"^#LoadCredential={name}:/", UNIT.read_text(), flags=re.MULTILINE)
     assert "postgresql://" not in UNIT.read_text()
 
 

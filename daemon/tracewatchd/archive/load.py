@@ -10,18 +10,19 @@ from functools import partial
 from itertools import islice
 from typing import Protocol
 
-from tracewatchd.edges.folder import Folder, UnreadableError
+from tracewatchd.edges.folder import Folder, Outline, UnreadableError
 from tracewatchd.ingest.inbox import Receipt
 from tracewatchd.ingest.line import Line, Offload
 from tracewatchd.ingest.read import ReadRules
 from tracewatchd.model.errors import NotCheckedError
+from tracewatchd.model.events import FileUnreadable, Tell
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.results import LoadResult, Outcome
 from tracewatchd.model.selection import Selection
 from tracewatchd.model.stamp import Stamp
 
-_PAGE_FILES = 1000
-_PAGES_OPEN = 4
+_PAGE_FILES = 200
+_PAGES_OPEN = 20
 
 
 class KnowingStore(Protocol):
@@ -40,37 +41,40 @@ class LoadProgress:
     found: int
 
 
-def find(folder: Folder, selection: Selection) -> tuple[list[str], int]:
-    """The selected directories, and how many entries outside the layout there are.
+def find(folder: Folder, selection: Selection) -> Outline:
+    """What of the root is selected.
 
     Raises:
-        NotCheckedError: the root or a folder in it cannot be listed.
+        NotCheckedError: the root cannot be listed.
     """
     try:
         outline = folder.outline()
     except UnreadableError as error:
-        raise _unlisted(error.path, error.cause) from error
-    for path, cause in outline.unreadable.items():
-        if selection.folder in {None, path}:
-            raise _unlisted(path, cause)
-    return [directory for directory in outline.directories if selection.covers(directory)], outline.ignored
-
-
-def _unlisted(path: str, cause: str) -> NotCheckedError:
-    return NotCheckedError(f"cannot list {path}: {cause}", hint="mount it, or give this user permission to read it")
+        raise NotCheckedError(
+            f"cannot list {error.path}: {error.cause}", hint="mount it, or give this user permission to read it"
+        ) from error
+    return Outline(
+        directories=[directory for directory in outline.directories if selection.covers(directory)],
+        unreadable={path: cause for path, cause in outline.unreadable.items() if selection.folder in {None, path}},
+        ignored=outline.ignored,
+    )
 
 
 class Load:
-    """One load of some directories."""
+    """One load of what `find` found; what cannot be listed is told, counted as one unreadable, and costs only itself."""
 
-    def __init__(self, folder: Folder, directories: Iterable[str], *, offload: Offload) -> None:
+    def __init__(self, source: str, folder: Folder, found: Outline, *, offload: Offload, tell: Tell) -> None:
+        self._source = source
         self._folder = folder
-        self._directories = directories
+        self._directories = found.directories
         self._offload = offload
+        self._tell = tell
         self._open: deque[Receipt] = deque()
         self._found = 0
         self._done = 0
-        self.result = LoadResult()
+        self.result = LoadResult(ignored=found.ignored)
+        for path, cause in found.unreadable.items():
+            self._say_unreadable(path, cause)
 
     async def run(self, line: Line, progress: Callable[[LoadProgress], None]) -> LoadResult:
         """Offer every file and wait for all outcomes; the line is closed afterwards.
@@ -79,7 +83,7 @@ class Load:
             TransientError, PermanentError: the store failed for good.
         """
         async with asyncio.TaskGroup() as group:
-            group.create_task(line.run())
+            group.create_task(line.serve())
             for directory in self._directories:
                 for page in _pages(await self._listing(directory)):
                     self._found += len(page)
@@ -89,11 +93,11 @@ class Load:
             line.close()
         return self.result
 
-    async def foresee(self, source: str, store: KnowingStore, rules: ReadRules) -> LoadResult:
+    async def foresee(self, store: KnowingStore, rules: ReadRules) -> LoadResult:
         """What a load would find to do: files that it would read are counted as pending. Nothing is written."""
         for directory in self._directories:
             for page in _pages(await self._listing(directory)):
-                known = await store.ledger_rows(source, list(page))
+                known = await store.ledger_rows(self._source, list(page))
                 for path, stamp in page.items():
                     self.result.add(_foreseen(stamp, known.get(path), rules))
         return self.result
@@ -102,10 +106,16 @@ class Load:
         try:
             listing = await self._offload(partial(self._folder.listing, directory))
         except UnreadableError as error:
-            raise _unlisted(error.path, error.cause) from error
+            self._say_unreadable(error.path, error.cause)
+            return {}
         self.result.ignored += listing.ignored
-        self.result.unreadable += len(listing.unreadable)
+        for path, cause in listing.unreadable.items():
+            self._say_unreadable(path, cause)
         return listing.stamps
+
+    def _say_unreadable(self, path: str, cause: str) -> None:
+        self.result.unreadable += 1
+        self._tell(FileUnreadable(source=self._source, path=path, error=cause))
 
     async def _settle(self, left_open: int, progress: Callable[[LoadProgress], None]) -> None:
         while len(self._open) > left_open:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from functools import partial
-from typing import Self
+from typing import NamedTuple, Self
 
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -31,7 +31,7 @@ from tracewatchd.cli.options import (
 from tracewatchd.cli.output import Output, console_on
 from tracewatchd.cli.selecting import require_project, selection_of
 from tracewatchd.cli.working import GentleStop, counted, places_of, require_roots, settings_of, work
-from tracewatchd.edges.folder import UnreadableError
+from tracewatchd.edges.folder import Outline, UnreadableError
 from tracewatchd.model.exits import LOADING, Exit
 from tracewatchd.model.results import LoadResult
 from tracewatchd.model.selection import EVERYTHING, Selection
@@ -57,13 +57,11 @@ class _Choice:
     stop: GentleStop = field(default_factory=GentleStop)
 
 
-@dataclass(frozen=True, slots=True)
-class _Tour:
-    """What is to be loaded of one root: its selected directories, and how many entries lie outside the layout."""
+class _Tour(NamedTuple):
+    """What is to be loaded of one root."""
 
     place: Place
-    directories: list[str]
-    ignored: int
+    found: Outline
 
 
 @command(app, "to-db", exits=LOADING, examples=_EXAMPLES)
@@ -103,6 +101,8 @@ async def _load(assembly: Assembly, *, choice: _Choice) -> LoadResult:
     places = places_of(assembly, choice.source)
     tours = [await _plan(assembly, place, choice.selection) for place in places]
     await require_project(assembly, places, choice.selection)
+    if not choice.dry_run:
+        await assembly.claim(places)
     total = LoadResult()
     with _Bar() as bar:
         for tour in tours:
@@ -114,15 +114,14 @@ async def _load(assembly: Assembly, *, choice: _Choice) -> LoadResult:
 
 
 async def _plan(assembly: Assembly, place: Place, selection: Selection) -> _Tour:
-    return _Tour(place, *await assembly.offload(partial(find, place.folder, selection)))
+    return _Tour(place, await assembly.offload(partial(find, place.folder, selection)))
 
 
 async def _load_one(assembly: Assembly, tour: _Tour, choice: _Choice, bar: _Bar) -> LoadResult:
     place = tour.place
-    load = Load(place.folder, tour.directories, offload=assembly.offload)
-    load.result.ignored = tour.ignored
+    load = Load(place.source, place.folder, tour.found, offload=assembly.offload, tell=assembly.tell)
     if choice.dry_run:
-        return await load.foresee(place.source, assembly.database, assembly.rules())
+        return await load.foresee(assembly.database, assembly.rules())
     line = choice.stop.on(assembly.line(place, batch_rows=choice.batch_rows, overwrite=choice.overwrite))
     return await load.run(line, bar.part())
 
@@ -135,7 +134,7 @@ def _add(total: LoadResult, more: LoadResult) -> None:
 def _count(tour: _Tour) -> int:
     """Run files of a tour; what cannot be listed is told by the load itself."""
     files = 0
-    for directory in tour.directories:
+    for directory in tour.found.directories:
         with suppress(UnreadableError):
             files += len(tour.place.folder.listing(directory).stamps)
     return files

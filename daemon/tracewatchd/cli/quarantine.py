@@ -167,21 +167,17 @@ class _Tried:
 
 async def _retry(assembly: Assembly, *, choice: _Choice) -> _Tried:
     tried = _Tried()
-    for place in places_of(assembly, choice.source):
+    places = places_of(assembly, choice.source)
+    await assembly.claim(places)
+    for place in places:
         line = choice.stop.on(assembly.line(place))
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_serve(line))
+            tasks.create_task(line.serve())
             async for page in _pages(_chosen(assembly, place, choice)):
                 await _offer(line, page, tried.result)
                 tried.found.update(page if choice.paths else ())
             line.close()
     return tried
-
-
-async def _serve(line: Line) -> None:
-    """Work until the line is closed and empty; what it still waits for by then is pending."""
-    await line.run()
-    line.abandon()
 
 
 async def _offer(line: Line, page: Sequence[str], result: LoadResult) -> None:

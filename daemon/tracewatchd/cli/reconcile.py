@@ -73,6 +73,7 @@ async def _sweep(
     assembly: Assembly, *, source: str | None, selection: Selection, repair: bool
 ) -> list[VerificationResult]:
     places = places_of(assembly, source)
+    await assembly.claim(places)
     if selection.folder is not None:
         remembered = [path for place in places for path in await assembly.database.ledger_directories(place.source)]
         await require_project(assembly, places, selection, remembered)
@@ -82,7 +83,7 @@ async def _sweep(
 async def _sweep_one(assembly: Assembly, place: Place, selection: Selection, *, repair: bool) -> VerificationResult:
     line = assembly.line(place)
     async with asyncio.TaskGroup() as group:
-        group.create_task(line.run())
+        group.create_task(line.serve())
         result = await assembly.sweep(place, line, repair=repair, selection=selection)
         line.close()
     return result

@@ -58,8 +58,9 @@ class Entry:
         self.receipts.extend(other.receipts)
 
     def settle(self, outcome: Outcome) -> None:
-        """Tell everyone who offered the path what became of it."""
-        for receipt in self.receipts:
+        """Tell everyone who offered the path, once, what became of it."""
+        receipts, self.receipts = self.receipts, []
+        for receipt in receipts:
             receipt.settle(self.path, outcome)
 
 

@@ -125,6 +125,11 @@ class Line:
             await asyncio.sleep(self._limits.stamp_grain_s)
             await self._work_off()
 
+    async def serve(self) -> None:
+        """Work until the line is closed and empty; what it still waits for by then is pending. Raises as `run` does."""
+        await self.run()
+        self.abandon()
+
     def close(self) -> None:
         """Take nothing more in; what was taken in before is still committed by `run`, save files not yet complete."""
         self._inbox.close()
@@ -187,6 +192,8 @@ class Line:
             verdict = self._settling.look(path, unsettled.stamp, now)
             if verdict is Verdict.LOOK_AGAIN:
                 self._inbox.done([by_path[path]])
+                if self._settling.is_restless(path, now):
+                    by_path[path].settle(Outcome.PENDING)  # the line goes on waiting, those who offered it do not
                 self._look_later(by_path[path], self._settling.wait_s(path, now))
             elif verdict is Verdict.BELIEVE and unsettled.rejection:
                 batch.rejections.append(unsettled.rejection)

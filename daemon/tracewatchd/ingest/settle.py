@@ -56,6 +56,10 @@ class Settling:
             return Verdict.BELIEVE
         return Verdict.GIVE_UP if now - sight.first_s >= self._limit_s else Verdict.LOOK_AGAIN
 
+    def is_restless(self, path: str, now: float) -> bool:
+        """Whether a file has kept changing for longer than it would have had to stand still."""
+        return now - self._sights[path].first_s >= self._settle_s
+
     def wait_s(self, path: str, now: float) -> float:
         """How long until the next look: short at first, and never past the moment at which it has stood still."""
         sight = self._sights[path]

@@ -9,6 +9,8 @@ from enum import StrEnum
 from typing import Literal
 from uuid import UUID
 
+import msgspec
+
 from tracewatchd.model.stamp import Stamp, Version
 
 RULES = 1
@@ -37,8 +39,7 @@ SETTLING = frozenset({Reason.EMPTY, Reason.TRUNCATED})
 """Reasons that may only mean that the file is still being written: they are believed when it has stood still."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TraceRecord:
+class TraceRecord(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One run, ready for the table ``runs``, and the file that it was read from.
 
     ``data`` and ``metadata`` are JSON text in UTF-8 that jsonb accepts as far as a decoder can know. Times are aware

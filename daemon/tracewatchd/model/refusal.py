@@ -17,6 +17,7 @@ _TOO_COMPLEX = "54001"
 _MOST_DIGITS = 131_072
 _MOST_DECIMALS = 16_383
 _STEPS_SHOWN = 8
+_KEY_SHOWN_CHARS = 100
 _SHORT_NUMBER_BYTES = 1_000
 _PLAIN_NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 
@@ -24,7 +25,8 @@ _PLAIN_NUMBER = re.compile(rb"-?[0-9]+(?:\.[0-9]+)?")
 def place_of_refusal(sqlstate: str | None, document: bytes, prefix: str) -> str | None:
     """The JSON pointer of what a server that answered with this SQLSTATE could not take, below ``prefix``.
 
-    None where the document holds nothing of the kind. Pointers longer than eight steps end in ``/...``.
+    None where the document holds nothing of the kind. A pointer ends in ``/...`` after eight steps, a key in ``...``
+    after a hundred characters.
     """
     finders: dict[str | None, Callable[[bytes], list[str] | None]] = {
         _OUT_OF_RANGE: _first_beyond_range,
@@ -93,4 +95,6 @@ def _named(document: bytes, steps: list[int]) -> list[str]:
 def _key(document: bytes, offset: int) -> str:
     token = STRING.match(document, offset)
     assert token  # noqa: S101 - the scanner found a key there
-    return string_value(token[0]).replace("~", "~0").replace("/", "~1")
+    key = string_value(token[0])
+    shown = key if len(key) <= _KEY_SHOWN_CHARS else f"{key[:_KEY_SHOWN_CHARS]}..."
+    return shown.replace("~", "~0").replace("/", "~1")

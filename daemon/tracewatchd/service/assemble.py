@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -180,20 +180,24 @@ class Assembly:
             return await Sweep(place.source, setting, repair=repair, selection=selection).run()
 
     async def open(self, *, migrate: bool) -> None:
-        """Reach the store and claim the sources; only without a limit to patience an outage is waited out.
+        """Reach the store; only without a limit to patience an outage is waited out.
 
         Raises:
-            TransientError, PermanentError: the store cannot be reached or used, or a source belongs to others.
+            TransientError, PermanentError: the store cannot be reached or used.
         """
         await self.database.open(migrate=migrate, wait=self._patience_s is None)
-        if migrate:
-            for place in self.places:
-                await self._claim(place)
 
-    async def _claim(self, place: Place) -> None:
-        async for attempt in self.retrying(lambda _: None):
-            with attempt:
-                await self.database.register_source(place.source, _host(), encode_path(bytes(place.folder.root)))
+    async def claim(self, places: Iterable[Place]) -> None:
+        """Make sure that the sources mean these roots on this host: needed by whoever may load.
+
+        Raises:
+            PermanentError: a source belongs to another host or root.
+            TransientError: the store failed.
+        """
+        for place in places:
+            async for attempt in self.retrying(lambda _: None):
+                with attempt:
+                    await self.database.register_source(place.source, _host(), encode_path(bytes(place.folder.root)))
 
     def _catch_up(self) -> None:
         for schedule in self._schedules:
@@ -215,7 +219,7 @@ class Assembly:
                 roots=tuple(str(place.folder.root) for place in self.places),
                 database=self.where,
                 shutdown_s=self.settings.service.shutdown_s,
-                prepare=partial(self.open, migrate=True),
+                prepare=self._prepare,
                 close=self.close,
                 store_answers=lambda: self.database.is_reachable,
                 make_watched=self._all_watched,
@@ -223,6 +227,10 @@ class Assembly:
                 tell=self.tell,
             )
         )
+
+    async def _prepare(self) -> None:
+        await self.open(migrate=True)
+        await self.claim(self.places)
 
     def _all_watched(self) -> list[Watched]:
         watched = [self._watched(place) for place in self.places]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
 from tracewatchd.model.ledger import RowVersion
@@ -19,6 +21,8 @@ _COLUMNS = (
     "run_id", "trace_id", "parent_run_id", "project", "run_date", "trace_date", "name", "run_type", "status",
     "start_time", "end_time", "total_tokens", "total_cost", "data", "metadata", "extracted_at",
 )  # fmt: skip
+_PARAMETERS = (*_COLUMNS, "file_mtime_ns", "file_sha256", "rules", "sanitized")
+_PARAMETER = re.compile(r"\$(\d+)\D*\Z")  # so it ends in every language of the server's messages
 
 
 async def commit_batch(
@@ -54,7 +58,11 @@ async def commit_batch(
 
 
 def rounds(records: Iterable[TraceRecord]) -> list[list[TraceRecord]]:
-    """The statements that a batch needs: one statement cannot take two files of one run, so the older wait."""
+    """The statements that a batch needs: one statement cannot take two files of one run, so the older wait.
+
+    Each is in order of run id, as every writer locks rows in that order; `unnest` keeps it, and to sort rows that wide
+    the server would copy them.
+    """
     taken: dict[UUID, int] = {}
     found: list[list[TraceRecord]] = []
     for record in sorted(records, key=lambda record: record.version, reverse=True):
@@ -63,7 +71,7 @@ def rounds(records: Iterable[TraceRecord]) -> list[list[TraceRecord]]:
         if turn == len(found):
             found.append([])
         found[turn].append(record)
-    return found
+    return [sorted(rows, key=lambda row: row.run_id) for rows in found]
 
 
 async def _write(
@@ -76,7 +84,17 @@ async def _write(
     columns.append([row.rules for row in rows])
     columns.append([None if row.sanitized is None else msgspec.json.encode(row.sanitized) for row in rows])
     sql = statement("upsert" if overwrite else "insert", schema)
-    return {row["run_id"]: row["inserted"] for row in await connection.fetch(sql, *columns)}
+    try:
+        return {row["run_id"]: row["inserted"] for row in await connection.fetch(sql, *columns)}
+    except asyncpg.PostgresError as error:
+        error.column_name = error.column_name or _column_of(error.context)
+        raise
+
+
+def _column_of(context: str | None) -> str | None:
+    """The column whose parameter the server could not take in; the rest of an error's context may quote content."""
+    found = _PARAMETER.search((context or "").rpartition("\n")[2])
+    return _PARAMETERS[int(found[1]) - 1] if found and int(found[1]) <= len(_PARAMETERS) else None
 
 
 def _judge(rows: Sequence[TraceRecord], stored: Mapping[UUID, RowVersion], *, overwrite: bool) -> dict[str, Outcome]:

@@ -18,6 +18,5 @@ FROM unnest(
     run_id, trace_id, parent_run_id, project, run_date, trace_date, name, run_type, status, start_time, end_time,
     total_tokens, total_cost, data, metadata, extracted_at, file_mtime_ns, file_sha256, rules, sanitized
 )
-ORDER BY u.run_id
 ON CONFLICT (run_id) DO UPDATE SET rules = r.rules WHERE false
 RETURNING r.run_id, true AS inserted

@@ -19,7 +19,6 @@ FROM unnest(
     run_id, trace_id, parent_run_id, project, run_date, trace_date, name, run_type, status, start_time, end_time,
     total_tokens, total_cost, data, metadata, extracted_at, file_mtime_ns, file_sha256, rules, sanitized
 )
-ORDER BY u.run_id
 ON CONFLICT (run_id) DO UPDATE SET
     trace_id = excluded.trace_id,
     parent_run_id = excluded.parent_run_id,
