@@ -57,9 +57,9 @@ class Sessions:
         """
         async with self._making:
             self.drop()
+            dsn = await self._locate()  # which may start a server, and has limits of its own
             with classifying():
                 async with asyncio.timeout(self._options.connect_timeout_s * 2):
-                    dsn = await self._locate()
                     self._pool = await self._make(dsn)
 
     def drop(self) -> None:
