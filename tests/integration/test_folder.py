@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import stat
-import sys
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from nobody import as_nobody
 from run_files import DIRECTORY, put
 from tracewatchd.edges import folder as folder_module
 from tracewatchd.edges.folder import Folder, Reader, RootIdentity, UnreadableError
@@ -47,25 +46,6 @@ def read(folder: Folder, path: str, limit_bytes: int = 1_000) -> folder_module.B
 def look(folder: Folder, path: str) -> Stamp | None:
     with folder.reader() as reader:
         return reader.stamp(path)
-
-
-def as_nobody(check: Callable[[], None]) -> None:
-    """Run a check in a child without root's power over permissions; it fails here if it fails there."""
-    child = os.fork()
-    if not child:
-        code = 1
-        try:
-            if not os.geteuid():
-                os.setgroups([])
-                os.setegid(NOBODY)
-                os.seteuid(NOBODY)
-            check()
-            code = 0
-        finally:
-            if code:
-                traceback.print_exc(file=sys.__stderr__)
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 @contextmanager

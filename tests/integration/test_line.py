@@ -327,6 +327,23 @@ async def test_a_file_that_never_stands_still_is_given_up(bench: Bench) -> None:
     assert line.backlog == 0
 
 
+async def test_nobody_waits_for_a_file_that_keeps_changing(bench: Bench) -> None:
+    """After ``settle_s`` of changes, each with its hint, whoever offered it hears "pending"; complete, it is loaded."""
+    bench.limit(settle_s=0.3, settle_limit_s=60.0)
+    place = put(bench.root, run_path(1), run_body(1)[:-1])
+    async with at_work(bench.line()) as line:
+        offered = asyncio.create_task(outcomes(line, [run_path(1)]))
+        while not offered.done():
+            with place.open("ab") as file:
+                file.write(b" ")
+            line.hint(run_path(1))
+            await asyncio.sleep(0.02)
+        assert offered.result() == {run_path(1): Outcome.PENDING}
+        place.write_bytes(run_body(1))
+        line.hint(run_path(1))
+        await until(lambda: run_id(1) in bench.store.rows)
+
+
 async def _grow(place: Path) -> None:
     while True:
         with place.open("ab") as file:

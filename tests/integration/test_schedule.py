@@ -13,7 +13,15 @@ import pytest
 
 from soon import PATIENCE_S, soon
 from tracewatchd.model.errors import NotCheckedError, PermanentError, TransientError
-from tracewatchd.model.events import Event, FindingConfirmed, FindingsWithheld, SweepFailed, SweepFinished
+from tracewatchd.model.events import (
+    Event,
+    FileReadable,
+    FileUnreadable,
+    FindingConfirmed,
+    FindingsWithheld,
+    SweepFailed,
+    SweepFinished,
+)
 from tracewatchd.model.findings import FileState, Finding, Kind, VerificationResult
 from tracewatchd.service import schedule as schedule_module
 from tracewatchd.service.schedule import Standing, SweepSchedule, finished
@@ -216,9 +224,23 @@ def test_what_could_not_be_checked_may_still_stand() -> None:
     assert told_by(result(lost), result(unchecked="the root is missing"), result(lost)) == [[lost], [], []]
 
 
-def test_quarantined_files_are_told_by_the_line_and_unreadable_ones_here() -> None:
-    """A quarantined file had its own event when it happened; of a closed directory nobody else speaks."""
-    assert told_by(result((Kind.QUARANTINED, "a"), (Kind.UNREADABLE, "b"))) == [[("unreadable", "b")]]
+def test_what_the_line_met_is_told_by_the_line() -> None:
+    """A quarantined or unreadable file had its own event when it happened: it is no finding to be woken by again."""
+    assert told_by(result((Kind.QUARANTINED, "a"), (Kind.UNREADABLE, "b"))) == [[]]
+
+
+def test_a_closed_directory_is_told_when_it_begins_and_when_it_ends() -> None:
+    """Only the sweep meets a directory that cannot be listed: it tells so once, and that it is open again once."""
+    told: list[Event] = []
+    standing = Standing(told.append)
+    closed = result()
+    closed.closed = {"bot/2026-11-20": "Permission denied"}
+    for one in (closed, closed, result(), result()):
+        standing.say(one)
+    assert told == [
+        FileUnreadable(source="s", path="bot/2026-11-20", error="Permission denied"),
+        FileReadable(source="s", path="bot/2026-11-20"),
+    ]
 
 
 def test_a_finding_says_what_it_means_and_what_to_do() -> None:

@@ -61,7 +61,7 @@ def find(folder: Folder, selection: Selection) -> Outline:
 
 
 class Load:
-    """One load of what `find` found; what cannot be listed is told, counted as one unreadable, and costs only itself."""
+    """One load of what `find` found; what cannot be listed is told, counted as unreadable, and costs only itself."""
 
     def __init__(self, source: str, folder: Folder, found: Outline, *, offload: Offload, tell: Tell) -> None:
         self._source = source

@@ -189,6 +189,7 @@ class Line:
     def _unsettled(self, batch: ReadBatch, by_path: dict[str, Entry]) -> None:
         for unsettled in batch.unsettled:
             path, now = unsettled.entry.path, _clock()
+            self._stop_waiting(by_path[path])
             verdict = self._settling.look(path, unsettled.stamp, now)
             if verdict is Verdict.LOOK_AGAIN:
                 self._inbox.done([by_path[path]])
@@ -202,12 +203,16 @@ class Line:
                 batch.outcomes[path] = Outcome.PENDING
 
     def _look_later(self, entry: Entry, wait_s: float) -> None:
+        self._stop_waiting(entry)
+        timer = asyncio.get_running_loop().call_later(wait_s, self._look_now, entry.path)
+        self._later[entry.path] = (entry, timer)
+
+    def _stop_waiting(self, entry: Entry) -> None:
+        """Take over what waits for a later look at the same path: this entry has had the look."""
         if known := self._later.pop(entry.path, None):
             other, timer = known
             timer.cancel()
             entry.merge(other)
-        timer = asyncio.get_running_loop().call_later(wait_s, self._look_now, entry.path)
-        self._later[entry.path] = (entry, timer)
 
     def _look_now(self, path: str) -> None:
         entry, _ = self._later.pop(path)

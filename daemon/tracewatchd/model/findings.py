@@ -104,7 +104,8 @@ class VerificationResult:
     """What a sweep found.
 
     ``states`` counts run files; ``findings`` holds the first ones, ``counts`` all of them by kind; ``outcomes`` counts
-    what the line made of the paths that the sweep offered. ``unchecked`` says, one sentence each, what could not be
+    what the line made of the paths that the sweep offered; ``closed`` holds the first paths that the sweep itself could
+    not look at, and why (of a file that could not be read the line tells). ``unchecked`` says, one sentence each, what could not be
     checked: where there is any, the verdict is ``not_checked``, unless findings already say ``inconsistent``.
     """
 
@@ -114,6 +115,7 @@ class VerificationResult:
     counts: Counter[Kind] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     unchecked: list[str] = field(default_factory=list)
+    closed: dict[str, str] = field(default_factory=dict)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     ignored: int = 0
     directories: int = 0

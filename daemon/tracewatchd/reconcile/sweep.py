@@ -279,6 +279,8 @@ class Sweep:
     def _unreadable(self, path: str, cause: str) -> None:
         self._not_checked(f"{path}: {cause}")
         self._found(Kind.UNREADABLE, path, detail=cause)
+        if len(self._result.closed) < self._set.limits.findings_kept:
+            self._result.closed[path] = cause
 
     def _found(self, kind: Kind, path: str, row: LedgerRow | None = None, *, detail: str = "") -> None:
         self._result.counts[kind] += 1

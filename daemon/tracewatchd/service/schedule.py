@@ -9,6 +9,8 @@ from random import Random
 
 from tracewatchd.model.errors import NotCheckedError, TransientError
 from tracewatchd.model.events import (
+    FileReadable,
+    FileUnreadable,
     FindingConfirmed,
     FindingsWithheld,
     SweepFailed,
@@ -19,8 +21,8 @@ from tracewatchd.model.findings import FACTS, Finding, Kind, VerificationResult
 
 _JITTER = 0.1
 _AFTER_FAILURE_S = 5.0
-# Told when it happens, by the line; a sweep only counts them.
-_TOLD_ELSEWHERE = frozenset({Kind.QUARANTINED})
+# Events of their own, told when it happens.
+_TOLD_ELSEWHERE = frozenset({Kind.QUARANTINED, Kind.UNREADABLE})
 
 
 class SweepSchedule:
@@ -91,6 +93,7 @@ class Standing:
         self._tell = tell
         self._told: set[tuple[Kind, str]] = set()
         self._withheld: dict[Kind, int] = {}
+        self._closed: set[str] = set()
 
     def say(self, result: VerificationResult) -> None:
         """Tell what a sweep found that the sweep before it did not find."""
@@ -101,6 +104,14 @@ class Standing:
         # What could not be checked may still stand.
         self._told = set(found) | (self._told if result.unchecked else set())
         self._say_withheld(result)
+        self._say_closed(result)
+
+    def _say_closed(self, result: VerificationResult) -> None:
+        for path in result.closed.keys() - self._closed:
+            self._tell(FileUnreadable(source=result.source, path=path, error=result.closed[path]))
+        for path in self._closed - result.closed.keys():
+            self._tell(FileReadable(source=result.source, path=path))
+        self._closed = set(result.closed)
 
     def _say_withheld(self, result: VerificationResult) -> None:
         left = result.counts - Counter(finding.kind for finding in result.findings)
