@@ -105,8 +105,9 @@ class VerificationResult:
 
     ``states`` counts run files; ``findings`` holds the first ones, ``counts`` all of them by kind; ``outcomes`` counts
     what the line made of the paths that the sweep offered; ``closed`` holds the first paths that the sweep itself could
-    not look at, and why (of a file that could not be read the line tells). ``unchecked`` says, one sentence each, what could not be
-    checked: where there is any, the verdict is ``not_checked``, unless findings already say ``inconsistent``.
+    not look at, and why (of a file that could not be read the line tells). ``unchecked`` says, one sentence each, what
+    could not be checked: where there is any, the verdict is ``not_checked``, unless findings already say
+    ``inconsistent``.
     """
 
     source: str
