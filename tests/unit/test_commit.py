@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import sys
 from collections.abc import Callable, Sequence
 from math import ceil, log2
 
@@ -245,3 +247,18 @@ async def test_what_must_be_offered_again_is_handed_back() -> None:
     written = await written_by(MemoryStore(unreturned={run_path(1)}), MANY[:3])
     assert written.retry == [run_path(1)]
     assert run_path(1) not in written.outcomes
+
+
+async def test_a_written_batch_is_let_go_at_once() -> None:
+    """Nothing holds a record after its batch is written, not even until the next garbage collection."""
+    one = record(1)
+    before = sys.getrefcount(one)
+    gc.disable()
+    try:
+        await writer_of(MemoryStore()).write([record(2)], [])
+        store = MemoryStore()
+        await writer_of(store).write([one], [])
+        store.rows.clear()
+        assert sys.getrefcount(one) == before
+    finally:
+        gc.enable()

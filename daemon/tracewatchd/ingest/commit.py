@@ -93,7 +93,9 @@ class Writer:
 
     async def _commit(self, part: Part) -> BatchResult:
         strikes = 0
-        async for attempt in self._retrying(lambda state: self._say_retried(part, state)):
+        # The policy is a cycle of objects that lives until the next garbage collection: it must not hold the records.
+        files = len(part.records) + len(part.rejections)
+        async for attempt in self._retrying(lambda state: self._say_retried(files, state)):
             with attempt:
                 await self._store.available()
                 try:
@@ -111,14 +113,14 @@ class Writer:
         """Whether the content may be to blame: it failed that way and the store answers all the same."""
         return error.suspect_content and bool(part.records) and await self._store.probe()
 
-    def _say_retried(self, part: Part, state: RetryCallState) -> None:
+    def _say_retried(self, files: int, state: RetryCallState) -> None:
         if not self._store.is_reachable:
             return  # an outage has lines of its own
         error = state.outcome.exception() if state.outcome else None
         self._tell(
             BatchRetried(
                 source=self._source,
-                files=len(part.records) + len(part.rejections),
+                files=files,
                 error=str(error),
                 sqlstate=error.sqlstate if isinstance(error, TransientError) else None,
                 wait_s=round(state.next_action.sleep, 3) if state.next_action else 0.0,

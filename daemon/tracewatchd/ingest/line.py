@@ -158,7 +158,9 @@ class Line:
             self.progress += 1
 
     async def _known(self, entries: Sequence[Entry]) -> dict[str, LedgerRow]:
-        paths = [entry.path for entry in entries]
+        paths = [entry.path for entry in entries if not entry.reread]
+        if not paths:
+            return {}
         async for attempt in self._around.retrying(lambda _: None):
             with attempt:
                 return await self._around.store.ledger_rows(self.source, paths)

@@ -195,11 +195,10 @@ class Sweep:
             self._found(Kind.UNREADABLE, path)
 
     async def _offer(self, work: _Doubts) -> None:
-        for reread in (False, True):
-            some = [(path, kind) for path, kind in work if (kind is Kind.ORPHAN) is reread]
-            if some:
-                receipt = await self._set.line.offer([path for path, _ in some], reread=reread)
-                self._receipts.append((receipt, some))
+        if work:
+            # Whatever the ledger said a moment ago made these work: the line need not ask it again.
+            receipt = await self._set.line.offer([path for path, _ in work], reread=True)
+            self._receipts.append((receipt, work))
         await self._finish_receipts(_RECEIPTS_OPEN)
 
     async def _finish_receipts(self, left_open: int) -> None:
