@@ -255,7 +255,6 @@ async def test_a_written_batch_is_let_go_at_once() -> None:
     before = sys.getrefcount(one)
     gc.disable()
     try:
-        await writer_of(MemoryStore()).write([record(2)], [])
         store = MemoryStore()
         await writer_of(store).write([one], [])
         store.rows.clear()
