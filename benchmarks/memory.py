@@ -38,7 +38,8 @@ bytes) and lies among the others from the start.
 |---:|---:|---:|
 {chr(10).join(rows)}
 
-Bound: 150 MB for either number of files; the largest file may cost the extra that the documentation states.
+Bound: 150 MB for either number of files; the largest file may cost five times its size more
+({largest * 5 / 10**6:.0f} MB).
 """
 
 

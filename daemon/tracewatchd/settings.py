@@ -168,7 +168,10 @@ class Ingest(_Section):
         default=64 * _MIB, ge=1, le=4_096 * _MIB, description="Memory for files between reading and commit"
     )
     max_file_bytes: int = Field(
-        default=64 * _MIB, ge=1, le=256 * _MIB, description="Size above which a file is quarantined unread"
+        default=64 * _MIB,
+        ge=1,
+        le=256 * _MIB,
+        description="Size above which a file is quarantined unread; one file takes up to 5 times its size in memory",
     )
     sanitize: Literal["replace", "reject"] = Field(
         default="replace",

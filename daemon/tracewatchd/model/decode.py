@@ -400,10 +400,9 @@ def _last_uuid(given: bytes) -> UUID | None:
 
 
 def _time(given: bytes) -> datetime | None:
-    if _INTEGER.fullmatch(given):
-        return time_of_milliseconds(int(given))
-    text = _text(given)
-    return None if text is None else written_time(text)
+    if text := _text(given):
+        return written_time(text)
+    return time_of_milliseconds(int(given)) if _INTEGER.fullmatch(given) else None
 
 
 def _bigint(given: bytes) -> int | None:

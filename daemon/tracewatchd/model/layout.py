@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import date
+from functools import lru_cache
 from typing import NamedTuple
 
 _DAY = re.compile(rb"\d{4}-\d{2}-\d{2}")
@@ -32,8 +33,9 @@ def decode_path(path: str) -> bytes:
     return b"".join(bytes.fromhex(part) if i % 2 else part.encode() for i, part in enumerate(parts))
 
 
+@lru_cache(1_024)
 def day_of(folder: bytes) -> date | None:
-    """The UTC day that a folder's name stands for, or None where the folder is no day."""
+    """The UTC day that a folder's name stands for, or None where the folder is no day; remembered for its files."""
     if not _DAY.fullmatch(folder):
         return None
     try:

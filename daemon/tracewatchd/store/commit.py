@@ -13,15 +13,18 @@ import msgspec
 from tracewatchd.model.ledger import RowVersion
 from tracewatchd.model.record import Rejection, TraceRecord
 from tracewatchd.model.results import ACKNOWLEDGED, BatchResult, Outcome
+from tracewatchd.model.stamp import NO_EXTRACTION
 from tracewatchd.store.connect import Connection
 from tracewatchd.store.queries import row_versions
 from tracewatchd.store.statements import statement
 
 _COLUMNS = (
     "run_id", "trace_id", "parent_run_id", "project", "run_date", "trace_date", "name", "run_type", "status",
-    "start_time", "end_time", "total_tokens", "total_cost", "data", "metadata", "extracted_at",
+    "start_time", "end_time", "total_tokens", "total_cost", "rules", "sanitized",
 )  # fmt: skip
-_PARAMETERS = (*_COLUMNS, "file_mtime_ns", "file_sha256", "rules", "sanitized")
+_PARAMETERS = ("metadata", "data")
+"""What can be refused in each parameter of the upsert: the typed columns beside the metadata fit."""
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
 _PARAMETER = re.compile(r"\$(\d+)\D*\Z")  # so it ends in every language of the server's messages
 
 
@@ -78,17 +81,29 @@ async def _write(
     connection: Connection, schema: str, rows: Sequence[TraceRecord], *, overwrite: bool
 ) -> dict[UUID, bool]:
     """The runs whose row is now this record's, and whether it was inserted."""
-    columns: list[list[Any]] = [[getattr(row, column) for row in rows] for column in _COLUMNS]
-    columns.append([row.stamp.mtime_ns for row in rows])
-    columns.append([row.file_sha256 for row in rows])
-    columns.append([row.rules for row in rows])
-    columns.append([None if row.sanitized is None else msgspec.json.encode(row.sanitized) for row in rows])
+    columns = _ENCODER.encode([_columns(row) for row in rows])
     sql = statement("upsert" if overwrite else "insert", schema)
     try:
-        return {row["run_id"]: row["inserted"] for row in await connection.fetch(sql, *columns)}
+        return {
+            row["run_id"]: row["inserted"] for row in await connection.fetch(sql, columns, [row.data for row in rows])
+        }
     except asyncpg.PostgresError as error:
         error.column_name = error.column_name or _column_of(error.context)
         raise
+
+
+def _columns(record: TraceRecord) -> dict[str, Any]:
+    """Everything of a row but its data."""
+    columns = {name: getattr(record, name) for name in _COLUMNS}
+    columns["metadata"] = None if record.metadata is None else msgspec.Raw(record.metadata)
+    columns["extracted_at"] = "-infinity" if record.extracted_at == NO_EXTRACTION else record.extracted_at
+    columns["file_mtime_ns"] = record.stamp.mtime_ns
+    columns["file_sha256"] = _as_text(record.file_sha256)
+    return columns
+
+
+def _as_text(sha256: bytes | None) -> str | None:
+    return None if sha256 is None else "\\x" + sha256.hex()
 
 
 def _column_of(context: str | None) -> str | None:
@@ -130,26 +145,21 @@ async def _remember(
     records: Sequence[TraceRecord],
     rejections: Sequence[Rejection],
 ) -> None:
-    rows = [_acknowledged(record) for record in records] + [_quarantined(rejection) for rejection in rejections]
+    rows = [_ledger_row(record) for record in records] + [_ledger_row(rejection) for rejection in rejections]
     if rows:
-        columns = [list(column) for column in zip(*rows, strict=True)]
-        await connection.execute(statement("remember", schema), source, *columns)
+        await connection.execute(statement("remember", schema), source, _ENCODER.encode(rows))
 
 
-def _acknowledged(record: TraceRecord) -> tuple[Any, ...]:
-    sha256, run_id = record.file_sha256, record.run_id
-    return (record.path, *record.stamp, sha256, run_id, "acknowledged", None, None, None, record.rules)
-
-
-def _quarantined(rejection: Rejection) -> tuple[Any, ...]:
-    return (
-        rejection.path,
-        *rejection.stamp,
-        rejection.file_sha256,
-        rejection.run_id,
-        "quarantined",
-        rejection.reason.value,
-        rejection.detail,
-        rejection.setting,
-        rejection.rules,
-    )
+def _ledger_row(file: TraceRecord | Rejection) -> dict[str, Any]:
+    row = {
+        "path": file.path,
+        **file.stamp._asdict(),
+        "file_sha256": _as_text(file.file_sha256),
+        "run_id": file.run_id,
+        "state": "acknowledged",
+        "rules": file.rules,
+    }
+    if isinstance(file, Rejection):
+        why = {"state": "quarantined", "reason": file.reason, "detail": file.detail, "setting": file.setting}
+        return row | why
+    return row

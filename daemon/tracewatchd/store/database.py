@@ -35,7 +35,7 @@ _LINK_STATES = ("08", "57P01", "57P02", "57P03", "53300", "25006")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DatabaseStatus:
-    """What an operator may want to know of the database. Sizes in bytes."""
+    """What an operator may want to know of the database. Sizes in bytes; no estimate until Postgres has made one."""
 
     server: str
     database: str
@@ -43,7 +43,7 @@ class DatabaseStatus:
     schema_version: int
     newest_version: int
     identity: UUID
-    runs_estimated: int
+    runs_estimated: int | None
     files_acknowledged: int
     files_quarantined: int
     size_bytes: int

@@ -74,8 +74,8 @@ def classified(error: Exception) -> TracewatchError:
     match error:
         case asyncpg.InvalidCachedStatementError():
             return TransientError("a prepared statement is out of date; reconnecting", sqlstate=error.sqlstate)
-        case asyncpg.DataError(severity=None):
-            # Not the server's but the driver's own, which uses this class too. Its text quotes the value.
+        case asyncpg.DataError(severity=None) | UnicodeEncodeError():
+            # Not the server's but of sending: the driver's own, which uses the server's class. It quotes the value.
             return PoisonError("a value cannot be sent")
         case asyncpg.PostgresError(sqlstate=str(sqlstate)):
             # DETAIL and CONTEXT may quote content, so only the message and the column's name are kept.

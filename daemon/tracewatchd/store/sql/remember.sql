@@ -5,10 +5,10 @@ INSERT INTO {schema}.ledger AS l (
 SELECT
     $1, u.path, u.size_bytes, u.mtime_ns, u.ctime_ns, u.file_sha256, u.run_id, u.state, u.reason, u.detail, u.setting,
     u.rules, now()
-FROM unnest(
-    $2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[], $7::uuid[], $8::text[], $9::text[], $10::text[],
-    $11::text[], $12::smallint[]
-) AS u (path, size_bytes, mtime_ns, ctime_ns, file_sha256, run_id, state, reason, detail, setting, rules)
+FROM jsonb_to_recordset($2::jsonb) AS u (
+    path text, size_bytes bigint, mtime_ns bigint, ctime_ns bigint, file_sha256 bytea, run_id uuid, state text, reason text,
+    detail text, setting text, rules smallint
+)
 ORDER BY u.path COLLATE "C"
 ON CONFLICT (source, path) DO UPDATE SET
     size_bytes = excluded.size_bytes,
