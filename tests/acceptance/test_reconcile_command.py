@@ -132,13 +132,13 @@ def test_warnings_count_when_they_are_asked_to(loaded: Desk) -> None:
     [
         (("--project", "bot"), 3),
         (("--start-date", "2026-11-21"), 0),
-        (("--end-date", "2026-11-20", "--source", "traces"), 3),
+        (("--end-date", "2026-11-20", "--source", "ROOT"), 3),
     ],
 )
 def test_what_is_swept_can_be_named(loaded: Desk, options: tuple[str, ...], files: int) -> None:
     """Project, days and source restrict the sweep as they restrict to-db."""
-    roots = f'[{{"path": "{loaded.root}", "source": "traces"}}]' if "--source" in options else str(loaded.root)
-    assert loaded.json(*SWEEP, *options, TRACEWATCHD_WATCH__ROOTS=roots)["files"] == files
+    named = [option.replace("ROOT", str(loaded.root)) for option in options]
+    assert loaded.json(*SWEEP, *named)["files"] == files
 
 
 def test_a_project_that_is_not_there(loaded: Desk) -> None:
