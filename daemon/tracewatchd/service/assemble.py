@@ -38,6 +38,7 @@ from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
 from tracewatchd.service.hints import HintSetting, RootListener
 from tracewatchd.service.leases import Duty, sweep_lease
+from tracewatchd.service.memory import keep_freed_memory
 from tracewatchd.service.process import Daemon, DaemonSetting, Watched
 from tracewatchd.service.schedule import SweepSchedule
 from tracewatchd.settings import Root, Settings, masked
@@ -64,6 +65,7 @@ class Assembly:
     """Everything that is made from the settings of one process. ``patience_s`` bounds retries; None is for ever."""
 
     def __init__(self, settings: Settings, tell: Tell, *, create: bool, patience_s: float | None) -> None:
+        keep_freed_memory()
         self.settings = settings
         self.tell = tell
         # The token tells containers apart that share a host name and are process 1 each.

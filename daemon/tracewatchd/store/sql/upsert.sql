@@ -1,6 +1,6 @@
 -- The guarded upsert: a row is written where the run is new, or this version of it is greater, or our rules are newer.
--- Equal bytes are left to touch.sql. $1 holds the columns of every row as JSON, which costs the client a twentieth of
--- as many arrays, and $2 the runs themselves in the same order. Only columns and immutable expressions stand in DO UPDATE, as Citus demands.
+-- Equal bytes are left to touch.sql. $1 holds the columns of every row as JSON, which costs the client a tenth of as
+-- many arrays, and $2 the runs themselves in the same order. Only columns and immutable expressions stand in DO UPDATE, as Citus demands.
 INSERT INTO {schema}.runs AS r (
     run_id, trace_id, parent_run_id, project, run_date, trace_date, name, run_type, status, start_time, end_time,
     total_tokens, total_cost, data, metadata, extracted_at, file_mtime_ns, file_sha256, rules, sanitized, updated_at
