@@ -271,7 +271,7 @@ def test_a_closed_day_is_unreadable_and_costs_no_descriptors(passable: Path) -> 
 def test_a_day_that_can_be_listed_but_not_entered_names_its_files(passable: Path) -> None:
     """Names without stamps are unreadable files, not missing ones."""
     day = put(passable, FILE, b"{}").parent
-    day.chmod(0o744)
+    day.chmod(0o444)
 
     def check() -> None:
         listing = Folder(passable).listing(DIRECTORY)

@@ -232,6 +232,14 @@ async def test_a_burst_that_may_have_overflowed_the_queue_is_suspected(
 # ---- directories that are closed to us
 
 
+def open_again(directory: Path) -> None:
+    """Let us enter everything below, so that it can be removed."""
+    directory.chmod(0o777)
+    for entry in directory.iterdir():
+        if entry.is_dir():
+            open_again(entry)
+
+
 @pytest.fixture
 def passable() -> Iterator[Path]:
     """A directory that anybody may enter; pytest's own are closed to others."""
@@ -240,6 +248,7 @@ def passable() -> Iterator[Path]:
     yield place
     for directory, _, _ in os.walk(place):
         Path(directory).chmod(0o755)
+    open_again(place)
     shutil.rmtree(place)
 
 

@@ -24,9 +24,10 @@ _STRING = rb'"' + _CONTENT + rb'"'
 STRING = re.compile(_STRING)
 """One whole string token, quotes included."""
 
+# No optional group is possessive: Python 3.11.2 goes on in the wrong place where one does not match.
 _VALUE = (
     rb"(?P<string>" + _STRING + rb")"
-    rb"|(?P<plain>-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?+(?:[eE][+-]?[0-9]++)?+|true|false|null)"
+    rb"|(?P<plain>-?(?:0|[1-9][0-9]*+)(?:\.[0-9]++)?(?:[eE][+-]?[0-9]++)?|true|false|null)"
     rb"|(?P<no_json>NaN|-?Infinity)"
     rb"|(?P<open>[\[{])"
 )
@@ -52,7 +53,7 @@ _AFTER_PUNCTUATION = {_COLON: _A_VALUE, _COMMA_OR_BRACE: _A_KEY, _COMMA_OR_BRACK
 _STRINGS_STAND_IN = frozenset({_A_VALUE, _ITEM_OR_END, _A_KEY, _KEY_OR_END})
 _VALUES_STAND_IN = frozenset({_A_VALUE, _ITEM_OR_END})
 _WHITE = re.compile(_SPACE)
-_UNCLOSED = re.compile(rb'"' + _CONTENT + rb"(?:\\(?:u[0-9a-fA-F]{0,3}+)?+\Z)?")
+_UNCLOSED = re.compile(rb'"' + _CONTENT + rb"(?:\\(?:u[0-9a-fA-F]{0,3}+)?\Z)?")
 _WORDS = (b"true", b"false", b"null", b"NaN", b"Infinity", b"-Infinity")
 _LONGEST_WORD = max(map(len, _WORDS))
 _CUT_NUMBER = re.compile(rb"(?<=[0-9])(?:\.|[eE][+-]?)\Z")
