@@ -337,7 +337,7 @@ def test_what_libraries_warn_of_becomes_an_event(libraries: None) -> None:
         logging.getLogger().removeHandler(handler)
     with log_to(reader.writing) as log:
         log.take_over_libraries()
-        library = logging.getLogger("some.library")
+        library = logging.getLogger("a_dependency")
         library.info("chatter")
         library.warning("trouble %s", 7)
         library.error("broken", exc_info=ValueError("why"))
@@ -345,7 +345,7 @@ def test_what_libraries_warn_of_becomes_an_event(libraries: None) -> None:
         warnings.warn("old ways", DeprecationWarning, stacklevel=1)
     events = [json.loads(line) for line in reader.lines()]
     assert {event["event"] for event in events} == {"library.logged"}
-    assert [event["library"] for event in events] == ["some.library", "some.library", "py.warnings"]
+    assert [event["library"] for event in events] == ["a_dependency", "a_dependency", "py.warnings"]
     assert [event["message"] for event in events[:2]] == ["trouble 7", "broken: ValueError('why')"]
     assert "old ways" in events[2]["message"]
 

@@ -11,8 +11,8 @@ from math import ceil, log2
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type, stop_after_attempt, wait_none
 
+from lines import SOURCE, impatient
 from memory_store import MemoryStore
 from run_files import record, run_id, run_path
 from tracewatchd.ingest.commit import Writer, Written
@@ -22,19 +22,7 @@ from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.results import Outcome
 from tracewatchd.model.stamp import Stamp
 
-SOURCE = "here"
 MANY = [record(number) for number in range(500)]
-
-
-def impatient(before_sleep: Callable[[RetryCallState], None]) -> AsyncRetrying:
-    """A policy that never waits and gives up after ten attempts."""
-    return AsyncRetrying(
-        wait=wait_none(),
-        stop=stop_after_attempt(10),
-        retry=retry_if_exception_type(TransientError),
-        before_sleep=before_sleep,
-        reraise=True,
-    )
 
 
 def writer_of(store: MemoryStore, told: list[Event] | None = None, *, overwrite: bool = True) -> Writer:
