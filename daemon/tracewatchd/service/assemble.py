@@ -38,7 +38,7 @@ from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
 from tracewatchd.service.hints import HintSetting, RootListener
 from tracewatchd.service.leases import Duty, sweep_lease
-from tracewatchd.service.memory import keep_freed_memory
+from tracewatchd.service.memory import collect_seldom, keep_freed_memory
 from tracewatchd.service.process import Daemon, DaemonSetting, Watched
 from tracewatchd.service.schedule import SweepSchedule
 from tracewatchd.settings import Root, Settings, masked
@@ -48,6 +48,7 @@ from tracewatchd.store.embedded import EmbeddedServer, default_directory, descri
 
 _MACHINE_ID = Path("/etc/machine-id")
 _WAIT_S = (0.1, 5.0)
+_WALKERS = 4
 
 T = TypeVar("T")
 
@@ -66,6 +67,7 @@ class Assembly:
 
     def __init__(self, settings: Settings, tell: Tell, *, create: bool, patience_s: float | None) -> None:
         keep_freed_memory()
+        collect_seldom()
         self.settings = settings
         self.tell = tell
         # The token tells containers apart that share a host name and are process 1 each.
@@ -83,7 +85,9 @@ class Assembly:
         )
         self._schedules: list[SweepSchedule] = []
         self._budget = ByteBudget(settings.ingest.bytes_in_flight)
-        self._threads = ThreadPoolExecutor(settings.ingest.writers, thread_name_prefix="read")
+        # One: several would take the interpreter from each other at every system call, and a load took a sixth longer.
+        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
+        self._walkers = ThreadPoolExecutor(_WALKERS, thread_name_prefix="walk")
 
     @property
     def where(self) -> str:
@@ -96,11 +100,15 @@ class Assembly:
         await self.database.close()
         if self._server:
             await self._server.stop()
-        self._threads.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._reader, self._walkers):
+            threads.shutdown(wait=False, cancel_futures=True)
 
     async def offload(self, work: Callable[[], T], /) -> T:
-        """Run blocking work in one of our threads."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
+        """Run blocking work in a thread: walking, looking, counting."""
+        return await asyncio.get_running_loop().run_in_executor(self._walkers, work)
+
+    async def _read(self, work: Callable[[], T], /) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
 
     async def _locate(self) -> str:
         url = self.settings.database.url
@@ -141,7 +149,7 @@ class Assembly:
         around = Surroundings(
             store=self.database,
             budget=self._budget,
-            offload=self.offload,
+            offload=self._read,
             retrying=self.retrying,
             tell=self.tell,
             now=_now,

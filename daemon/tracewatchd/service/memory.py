@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import gc
 
 _M_TRIM_THRESHOLD = -1
 _M_MMAP_THRESHOLD = -3
@@ -10,6 +11,19 @@ _M_ARENA_MAX = -8
 _KEPT_BYTES = 64 << 20
 _MAPPED_FROM_BYTES = 32 << 20
 _ARENAS = 2
+
+
+_OBJECTS_BETWEEN_COLLECTIONS = 20_000
+
+
+def collect_seldom() -> None:
+    """Let the garbage collector leave what has been made so far alone, and look at the rest less often.
+
+    What a batch is made of has no reference cycles: the collector finds nothing there, at a twentieth of the cost of a
+    load.
+    """
+    gc.freeze()
+    gc.set_threshold(_OBJECTS_BETWEEN_COLLECTIONS, 20, 20)
 
 
 def keep_freed_memory() -> None:
