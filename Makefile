@@ -5,8 +5,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.made
 WORKERS ?= auto
+SEEDS ?= 300
+FIRST ?= 1
 
-.PHONY: help run test check format docs bench lock clean
+.PHONY: help run test campaign check format docs bench lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -34,6 +36,9 @@ test: $(STAMP) ## Run every test, with branch coverage of subprocesses too
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest --numprocesses=$(WORKERS)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+campaign: $(STAMP) ## Do random damage to a loaded set, find it, repair it, undo it: SEEDS=300 seeds from FIRST=1
+	CAMPAIGN_SEEDS=$(SEEDS) CAMPAIGN_FIRST=$(FIRST) CAMPAIGN_CHUNK=$(SEEDS) $(BIN)/python -m pytest -s -m campaign
 
 bench: $(STAMP) ## Measure throughput, memory and latency against stated peers; writes docs/benchmarks.md
 	@tests/system-packages
