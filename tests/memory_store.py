@@ -10,6 +10,7 @@ from uuid import UUID
 import msgspec
 
 from tracewatchd.model.errors import PoisonError, TransientError
+from tracewatchd.model.fixes import Journal
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.record import Rejection, TraceRecord
 from tracewatchd.model.results import ACKNOWLEDGED, BatchResult, Outcome
@@ -33,6 +34,8 @@ class MemoryStore:
     """Paths of the records of each attempt that would have sent an upsert."""
     asked: list[tuple[str, ...]] = field(default_factory=list)
     """Paths of each question to the ledger."""
+    journals: list[Journal | None] = field(default_factory=list)
+    """The journal of each attempt."""
     probes: int = 0
 
     def __post_init__(self) -> None:
@@ -70,8 +73,10 @@ class MemoryStore:
         rejections: Sequence[Rejection] = (),
         *,
         overwrite: bool = True,
+        journal: Journal | None = None,
     ) -> BatchResult:
-        """One transaction: runs, then ledger rows."""
+        """One transaction: runs, then ledger rows. The journals that came with the records are noted."""
+        self.journals.append(journal)
         self._require_up()
         if records:
             self.attempts.append(tuple(record.path for record in records))

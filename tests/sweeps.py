@@ -12,7 +12,9 @@ from run_files import put, run_body, run_path
 from tracewatchd.ingest.line import Line
 from tracewatchd.model.events import Event
 from tracewatchd.model.findings import VerificationResult
+from tracewatchd.model.fixes import BY_DEFAULT
 from tracewatchd.model.selection import EVERYTHING, Selection
+from tracewatchd.reconcile.plan import SweepPlan
 from tracewatchd.service.assemble import Assembly, Place
 from tracewatchd.settings import load
 
@@ -37,8 +39,12 @@ class Source:
     told: list[Event]
 
     async def sweep(self, *, repair: bool = True, selection: Selection = EVERYTHING) -> VerificationResult:
-        """Sweep once."""
-        return await self.assembly.sweep(self.place, self.line, repair=repair, selection=selection)
+        """Sweep once, quickly."""
+        return await self.carry_out(SweepPlan(fixes=BY_DEFAULT if repair else frozenset(), selection=selection))
+
+    async def carry_out(self, plan: SweepPlan) -> VerificationResult:
+        """Sweep once, as planned."""
+        return await self.assembly.sweep(self.place, self.line, plan)
 
     def put_runs(self, count: int) -> list[Path]:
         """Write the runs with the first numbers, and say where."""

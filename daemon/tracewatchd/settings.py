@@ -17,9 +17,10 @@ import tomllib
 from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date
 from itertools import combinations
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeAlias, get_args, get_origin
+from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
@@ -225,6 +226,43 @@ class Sweep(_Section):
     findings_told: int = Field(default=50, ge=0, le=10_000, description="Findings told one by one; the rest is counted")
 
 
+class KeptProject(_Section):
+    """One project whose retention is watched; ``folder`` is its directory's name, where that is not the project's."""
+
+    project: str
+    retention_days: Literal[14, 400]
+    first_day: date
+    folder: str | None = None
+    source: str | None = None
+
+    @check_model(mode="after")
+    def _lies_in_one_folder(self) -> Self:
+        name = self.directory_name
+        if name in {"", ".", ".."} or set(name) & {"/", "\0"}:
+            raise ValueError(f"{name!r} can be no directory's name; say what it is with folder")
+        return self
+
+    @property
+    def directory_name(self) -> str:
+        """What the project's directory is called."""
+        return self.project if self.folder is None else self.folder
+
+
+class Retention(_Section):
+    """How long LangSmith keeps what, so that nothing is deleted there before it is proved to be kept here."""
+
+    projects: Annotated[
+        tuple[KeptProject, ...],
+        _Allowed(
+            'a list of tables {project = "...", retention_days = 14 or 400, first_day = "YYYY-MM-DD"}, each with a'
+            " folder where that is not the project's name, and a source where only one is meant"
+        ),
+    ] = Field(default=(), description="Projects whose days are watched until LangSmith deletes them")
+    warn_days: int = Field(
+        default=3, ge=0, le=400, description="How many days before its deletion a day that is not verified is told"
+    )
+
+
 class Log(_Section):
     """What is said on standard error."""
 
@@ -253,6 +291,7 @@ class Settings(BaseSettings):
     ingest: Ingest = Ingest()
     database: Database = Database()
     sweep: Sweep = Sweep()
+    retention: Retention = Retention()
     log: Log = Log()
     service: Service = Service()
 
@@ -335,6 +374,8 @@ def _allowed(annotation: Any, types: Sequence[Any], metadata: Sequence[Any], uni
 SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _documented()}
 """Every setting by its key, in the order of the model."""
 _SECTIONS = tuple(Settings.model_fields)
+_PARTS: Mapping[str, type[_Section]] = {"watch.roots": Root, "retention.projects": KeptProject}
+"""What the settings that are lists are made of."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The places where settings are given
@@ -374,11 +415,13 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Layer:
 
 
 def _parsed(key: str, value: str) -> object:
-    """A variable's value: text, except that roots are JSON or paths with colons between them."""
-    if key != "watch.roots":
+    """A variable's value: text, except that lists are JSON, and roots may be paths with colons between them."""
+    if key not in _PARTS:
         return value
+    if key == "watch.roots" and not value.startswith("["):
+        return [path for path in value.split(":") if path]
     try:
-        return json.loads(value) if value.startswith("[") else [path for path in value.split(":") if path]
+        return json.loads(value)
     except ValueError:
         return value
 
@@ -582,7 +625,7 @@ def _told(found: ErrorDetails, given: Mapping[str, _Given]) -> str:
     if found["type"] == "value_error":
         return f"{where}: {found['ctx']['error']}"
     if found["type"] == "extra_forbidden":
-        return f"{where}: unknown; allowed: path, source"
+        return f"{where}: unknown; allowed: {', '.join(_PARTS[key].model_fields)}"
     seen = "" if setting.secret or inner else f", not {given[key].value!r:.60}"
     return f"{where}: must be {setting.allowed}{seen}"
 
@@ -607,6 +650,21 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             )
         elif _overlap(one.path, other.path):
             yield "watch.roots", f"{one.path} and {other.path} overlap; no root may be equal to or inside another"
+    yield from _doubtful_projects(settings)
+
+
+def _doubtful_projects(settings: Settings) -> Iterator[tuple[str, str]]:
+    key, projects = "retention.projects", settings.retention.projects
+    for one, other in combinations(projects, 2):
+        if one.directory_name == other.directory_name and (
+            one.source == other.source or None in (one.source, other.source)
+        ):
+            yield key, f"{one.directory_name} stands there twice"
+    sources = {root.source for root in settings.watch.roots}
+    for project in projects:
+        # Without roots, others are named elsewhere: on a command line.
+        if sources and project.source not in {None, *sources}:
+            yield key, f"{project.project}: no root has the source {project.source}"
 
 
 def _overlap(one: Path, other: Path) -> bool:

@@ -213,7 +213,7 @@ def test_another_database_in_its_place_is_filled_again(root: Path, env: dict[str
         put(root, run_path(3), run_body(3))
         found.wait_for("store.replaced")
         rows_reach(database, 3)
-        assert "another database" in [event["cause"] for event in found.named("sweep.finished")]
+        eventually(lambda: "another database" in [event["cause"] for event in found.named("sweep.finished")])
         assert found.stop() == 0
 
 

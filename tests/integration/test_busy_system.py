@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from random import Random
+from typing import Self
 from uuid import uuid4
 
 import pytest
@@ -34,7 +35,7 @@ class Producer:
         self._version = 0
         self.done = 0
 
-    def __enter__(self) -> Producer:
+    def __enter__(self) -> Self:
         self._thread.start()
         return self
 

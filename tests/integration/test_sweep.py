@@ -27,10 +27,12 @@ from tracewatchd.edges.folder import Folder, Listing, Outline, Reader, Unreadabl
 from tracewatchd.ingest.inbox import Receipt
 from tracewatchd.model.errors import NotCheckedError
 from tracewatchd.model.findings import FACTS, FileState, Finding, Kind, VerificationResult
+from tracewatchd.model.fixes import BY_DEFAULT
 from tracewatchd.model.layout import encode_path
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.results import Outcome
 from tracewatchd.model.selection import EVERYTHING, Selection
+from tracewatchd.reconcile.plan import SweepPlan
 from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
 from tracewatchd.store.database import TraceDatabase
 
@@ -93,7 +95,8 @@ async def swept(
         offload=here.assembly.offload,
         now=now,
     )
-    return await Sweep(SOURCE, setting, repair=repair, selection=selection).run()
+    plan = SweepPlan(fixes=BY_DEFAULT if repair else frozenset(), selection=selection)
+    return await Sweep(SOURCE, setting, plan).run()
 
 
 # ---- work
@@ -397,7 +400,7 @@ async def test_a_file_of_the_same_path_in_another_source_is_another_file(
     async with opened() as here, source(other, database, there) as elsewhere:
         here.put_runs(2)
         await here.sweep()
-        assert_consistent(await elsewhere.assembly.sweep(elsewhere.place, elsewhere.line), loaded=1)
+        assert_consistent(await elsewhere.sweep(), loaded=1)
         (here.root / run_path(1)).unlink()
         assert found(await here.sweep()) == [(Kind.GONE, run_path(1))]
 

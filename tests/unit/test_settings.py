@@ -139,7 +139,7 @@ def test_every_fault_at_once(tmp_path: Path) -> None:
         f"{file}: ingest.batch_rows: must be a whole number from 1 to 2000, not 5000",
         f"{file}: ingest.batchrows: unknown; is ingest.batch_rows meant?",
         f"{file}: ingest.writers: must be a whole number from 1 to 32, not True",
-        f"{file}: colour: unknown; allowed: watch, ingest, database, sweep, log, service",
+        f"{file}: colour: unknown; allowed: watch, ingest, database, sweep, retention, log, service",
         f"{file}: watch.roots: must be {SETTINGS['watch.roots'].allowed}, not 'x'",
         f'{file}: log.format: must be "auto" or "json" or "console", not \'xml\'',
         f"{file}: database.pgbouncer: must be true or false, not 'perhaps'",
@@ -385,3 +385,40 @@ class TestSecrets:
         other = secret("secrets", b"3", "tracewatchd_ingest__writers")
         secret("secrets", b"x", "of_another_program")
         assert faults() == (f"{other}: no secret setting has this file",)
+
+
+PROJECT = {"project": "Support Bot", "retention_days": 14, "first_day": "2026-08-01"}
+
+
+def test_projects_whose_retention_is_watched() -> None:
+    """They are tables of the file, or JSON in the variable; a day may be TOML's own."""
+    toml = '[retention]\nprojects = [{project = "Support Bot", retention_days = 14, first_day = 2026-08-01}]'
+    (in_file,) = loaded(toml).settings.retention.projects
+    (in_variable,) = loaded("", {"TRACEWATCHD_RETENTION__PROJECTS": json.dumps([PROJECT])}).settings.retention.projects
+    assert in_file == in_variable
+    assert (in_file.directory_name, in_file.first_day.isoformat()) == ("Support Bot", "2026-08-01")
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ([PROJECT | {"retention_days": 30}], "[0].retention_days: must be a list of tables"),
+        ([PROJECT | {"days": 1}], "[0].days: unknown; allowed: project, retention_days, first_day, folder, source"),
+        ([PROJECT | {"project": "a/b"}], "[0]: 'a/b' can be no directory's name; say what it is with folder"),
+        ([PROJECT | {"folder": ".."}], "[0]: '..' can be no directory's name; say what it is with folder"),
+        ([PROJECT, {**PROJECT, "source": "s"}], ": Support Bot stands there twice"),
+        ([PROJECT | {"source": "other"}], ": Support Bot: no root has the source other"),
+    ],
+)
+def test_projects_that_cannot_be_watched(given: list[dict[str, object]], told: str) -> None:
+    """A table that means nothing, or another than was meant, is a fault that names it."""
+    environ = {"TRACEWATCHD_RETENTION__PROJECTS": json.dumps(given)}
+    roots = [{"path": "x", "source": "s"}]
+    (fault,) = faults("", environ, {"watch.roots": roots})
+    assert fault.startswith(f"TRACEWATCHD_RETENTION__PROJECTS{told}")
+
+
+def test_a_source_may_be_named_before_its_root() -> None:
+    """Where no root is configured (they may stand on a command line), a project's source is taken as it is."""
+    environ = {"TRACEWATCHD_RETENTION__PROJECTS": json.dumps([PROJECT | {"source": "other"}])}
+    assert loaded("", environ).settings.retention.projects[0].source == "other"

@@ -28,7 +28,9 @@ from tracewatchd.cli.selecting import require_project, selection_of
 from tracewatchd.cli.working import counted, places_of, require_roots, settings_of, work
 from tracewatchd.model.exits import CHECKING, Exit
 from tracewatchd.model.findings import ERRORS, FACTS, WARNINGS, Finding, Verdict, VerificationResult
+from tracewatchd.model.fixes import BY_DEFAULT
 from tracewatchd.model.selection import Selection
+from tracewatchd.reconcile.plan import SweepPlan
 from tracewatchd.service.assemble import Assembly, Place
 
 _EXAMPLES = ["tracewatchd reconcile --once", "tracewatchd reconcile --once --no-repair --json"]
@@ -84,7 +86,8 @@ async def _sweep_one(assembly: Assembly, place: Place, selection: Selection, *, 
     line = assembly.line(place)
     async with asyncio.TaskGroup() as group:
         group.create_task(line.serve())
-        result = await assembly.sweep(place, line, repair=repair, selection=selection)
+        plan = SweepPlan(selection=selection, fixes=BY_DEFAULT if repair else frozenset())
+        result = await assembly.sweep(place, line, plan)
         line.close()
     return result
 

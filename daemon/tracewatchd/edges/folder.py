@@ -11,12 +11,14 @@ import stat
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
 
-from tracewatchd.model.layout import day_of, decode_path, encode_path, is_run_file_name
-from tracewatchd.model.stamp import Stamp
+from tracewatchd.edges.survey import Describe, Survey, by_stamp, digest
+from tracewatchd.model.layout import RunPath, day_of, decode_path, encode_path, is_run_file_name
+from tracewatchd.model.stamp import Seen, Stamp
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 # O_NONBLOCK: opening a fifo that was put in a run file's place must not wait for a writer.
@@ -62,9 +64,10 @@ class Listing:
 
 @dataclass(slots=True)
 class Outline:
-    """The directories of a root, in byte order, and what stands outside them."""
+    """The directories of a root, in byte order, and what stands outside them; ``projects`` are those that exist."""
 
     directories: list[str] = field(default_factory=list)
+    projects: set[str] = field(default_factory=set)
     unreadable: dict[str, str] = field(default_factory=dict)
     ignored: int = 0
 
@@ -139,6 +142,24 @@ class Folder:
         found.stamps = dict(sorted(found.stamps.items()))
         return found
 
+    def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
+        """The run files of one directory as lines; with ``read_up_to`` files of at most so many bytes are read.
+
+        Raises:
+            UnreadableError: the directory is there but cannot be listed.
+        """
+        found = Survey(directory)
+        with self.reader() as reader:
+            folder = reader.directory(directory)
+            if folder is not None:
+                found.exists = True
+                describe = by_stamp if read_up_to is None else _Reading(folder, read_up_to, found)
+                with _entries(folder, directory) as entries:
+                    for entry in entries:
+                        _survey_entry(folder, entry, describe, found)
+        found.seal()
+        return found
+
     def reader(self) -> Reader:
         """Something to look at and read many files with; to be used in a ``with`` block."""
         return Reader(self.root)
@@ -195,6 +216,21 @@ class Reader:
         except OSError as error:
             raise UnreadableError(path, error) from error
         return Stamp.of(status) if stat.S_ISREG(status.st_mode) else None
+
+    def seen(self, path: str, *, read_up_to: int | None = None) -> Seen | None:
+        """What `Folder.survey` would see of one path; None where no run file is or can be.
+
+        Raises:
+            UnreadableError: the file, or a directory on the way, is closed to us.
+        """
+        parsed = RunPath.parse(path)
+        if parsed is None or encode_path(decode_path(path)) != path:
+            return None
+        stamp = self.stamp(path)
+        if stamp is None or read_up_to is None or stamp.size_bytes > read_up_to:
+            return Seen(stamp) if stamp else None
+        body = self.read(path, read_up_to)
+        return Seen(body.stamp, sha256(body.content).digest()) if body else None
 
     def read(self, path: str, limit_bytes: int) -> Body | None:
         """The file's bytes with its stamps before and after, None where there is no regular file.
@@ -286,6 +322,7 @@ def _entries(folder: int, path: str) -> Iterator[Iterator[os.DirEntry[str]]]:
 def _outline_project(root: int, project: str, found: Outline) -> None:
     try:
         with _opened(decode_path(project), project, root) as folder, _entries(folder, project) as entries:
+            found.projects.add(project)
             for entry in entries:
                 if not _is_directory(entry):
                     found.ignored += 1
@@ -295,6 +332,42 @@ def _outline_project(root: int, project: str, found: Outline) -> None:
                     found.ignored += _count_below(folder, entry)
     except FileNotFoundError:
         return
+
+
+class _Reading:
+    """Describes files by reading them."""
+
+    def __init__(self, folder: int, limit_bytes: int, found: Survey) -> None:
+        self._folder = folder
+        self._limit_bytes = limit_bytes
+        self._found = found
+
+    def __call__(self, entry: os.DirEntry[str]) -> str | None:
+        descriptor = os.open(entry.name, _OPEN_FILE, dir_fd=self._folder)
+        try:
+            status = os.fstat(descriptor)
+            if not stat.S_ISREG(status.st_mode):
+                return None
+            hashed = "" if status.st_size > self._limit_bytes else digest(descriptor, status.st_size)
+            status = os.fstat(descriptor)
+        finally:
+            os.close(descriptor)
+        self._found.read_bytes += status.st_size if hashed else 0
+        return f"{entry.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\t{hashed}"
+
+
+def _survey_entry(folder: int, entry: os.DirEntry[str], describe: Describe, found: Survey) -> None:
+    name = entry.name
+    if name.endswith(".json") and not name.startswith(("_", ".")) and entry.is_file(follow_symlinks=False):
+        try:
+            if line := describe(entry):
+                found.lines.append(line)
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            found.unreadable[f"{found.directory}/{encode_path(os.fsencode(name))}"] = error.strerror or str(error)
+    else:
+        found.ignored += _count_below(folder, entry) if _is_directory(entry) else 1
 
 
 def _list_entry(folder: int, directory: str, entry: os.DirEntry[str], found: Listing) -> None:

@@ -28,6 +28,21 @@ def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
         _write(path, content, durable=durable)
 
 
+def write_new_file(path: Path, content: bytes, *, mtime_ns: int) -> bool:
+    """Put a new file at ``path`` in one step, on the disk and with this age; False where something is there already.
+
+    Raises:
+        TransientError: The disk is full or failing, or this process has too many files open.
+        PermanentError: The file cannot be written there (permissions, no such directory, read-only).
+    """
+    with _classified(path.parent, f"write {path.name}"):
+        try:
+            _write(path, content, durable=True, mtime_ns=mtime_ns)
+        except FileExistsError:
+            return False
+    return True
+
+
 def make_directory(path: Path) -> None:
     """Make a directory and those above it, where they are missing.
 
@@ -66,7 +81,8 @@ def _classified(directory: Path, doing: str) -> Iterator[None]:
         raise PermanentError(reason, hint=hint) from error
 
 
-def _write(path: Path, content: bytes, *, durable: bool) -> None:
+def _write(path: Path, content: bytes, *, durable: bool, mtime_ns: int | None = None) -> None:
+    """Write beside ``path`` and rename; what has an age of its own is new and takes no other file's place."""
     temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
     with ExitStack() as undo:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
@@ -77,8 +93,12 @@ def _write(path: Path, content: bytes, *, durable: bool) -> None:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        temporary.replace(path)
-        undo.pop_all()
+        if mtime_ns is None:
+            temporary.replace(path)
+            undo.pop_all()
+        else:
+            os.utime(temporary, ns=(mtime_ns, mtime_ns))
+            path.hardlink_to(temporary)
     if durable:
         _sync_directory(path.parent)
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tenacity import AsyncRetrying, RetryCallState
 
 from tracewatchd.ingest.ports import LineStore
 from tracewatchd.model.errors import PermanentError, PoisonError, TransientError
 from tracewatchd.model.events import BatchHalved, BatchRetried, Tell
+from tracewatchd.model.fixes import Journal
 from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.refusal import place_of_refusal
 from tracewatchd.model.results import BatchResult, Outcome
@@ -53,14 +54,28 @@ class Written:
 
 
 class Writer:
-    """Writes batches of one source."""
+    """Writes batches of one source; with a journal, each may be undone.
 
-    def __init__(self, source: str, store: LineStore, *, retrying: Retrying, overwrite: bool, tell: Tell) -> None:
+    A forced journal forces once: what a first transaction wrote of a run, a later one, of a half or of more of its
+    files, must not remove. So a writer with one writes the files of one run.
+    """
+
+    def __init__(
+        self,
+        source: str,
+        store: LineStore,
+        *,
+        retrying: Retrying,
+        overwrite: bool,
+        tell: Tell,
+        journal: Journal | None = None,
+    ) -> None:
         self._source = source
         self._store = store
         self._retrying = retrying
         self._overwrite = overwrite
         self._tell = tell
+        self._journal = journal
 
     async def write(self, records: list[TraceRecord], rejections: list[Rejection]) -> Written:
         """Commit everything that can be stored and quarantine the rest.
@@ -75,6 +90,8 @@ class Writer:
             part = parts.pop()
             try:
                 written.add(await self._commit(part))
+                if part.records and self._journal and self._journal.forced:
+                    self._journal = replace(self._journal, forced=False)
             except PoisonError as error:
                 parts.extend(self._isolate(part, error, written))
         return written
@@ -100,7 +117,11 @@ class Writer:
                 await self._store.available()
                 try:
                     return await self._store.commit(
-                        self._source, part.records, part.rejections, overwrite=self._overwrite
+                        self._source,
+                        part.records,
+                        part.rejections,
+                        overwrite=self._overwrite,
+                        journal=self._journal,
                     )
                 except TransientError as error:
                     strikes += await self._is_suspect(part, error)

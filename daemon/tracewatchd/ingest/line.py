@@ -26,6 +26,7 @@ from tracewatchd.model.events import (
     FileUnreadable,
     Tell,
 )
+from tracewatchd.model.fixes import Journal
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.record import Rejection, TraceRecord
 from tracewatchd.model.results import ACKNOWLEDGED, Outcome
@@ -69,7 +70,10 @@ class Surroundings:
 
 
 class Line:
-    """Reads, batches and commits what is offered, with a few workers, until it is closed."""
+    """Reads, batches and commits what is offered, with a few workers, until it is closed.
+
+    With a journal, what it replaces can be put back.
+    """
 
     def __init__(
         self,
@@ -80,6 +84,7 @@ class Line:
         limits: LineLimits,
         rules: ReadRules,
         overwrite: bool = True,
+        journal: Journal | None = None,
     ) -> None:
         self.source = source
         self._folder = folder
@@ -91,7 +96,14 @@ class Line:
         self._settling = Settling(settle_s=limits.settle_s, limit_s=limits.settle_limit_s, capacity=limits.inbox_paths)
         self._later: dict[str, tuple[Entry, asyncio.TimerHandle]] = {}
         self._unreadable: set[str] = set()
-        self._writer = Writer(source, around.store, retrying=around.retrying, overwrite=overwrite, tell=around.tell)
+        self._writer = Writer(
+            source,
+            around.store,
+            retrying=around.retrying,
+            overwrite=overwrite,
+            tell=around.tell,
+            journal=journal,
+        )
         self._share_bytes = around.budget.limit_bytes // limits.writers
         self.progress = 0
         """Rises with every batch that went through: what a watchdog may look at."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from tracewatchd.model.fixes import Journal
 from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.record import Rejection, TraceRecord
 from tracewatchd.model.results import BatchResult
@@ -32,8 +33,12 @@ class LineStore(Protocol):
         rejections: Sequence[Rejection] = (),
         *,
         overwrite: bool = True,
+        journal: Journal | None = None,
     ) -> BatchResult:
-        """Write runs and ledger rows in one transaction; all of it or nothing, and one attempt."""
+        """Write runs and ledger rows in one transaction; all of it or nothing, and one attempt.
+
+        With a journal, what they replace is kept in the same transaction.
+        """
         ...
 
     async def available(self) -> None:

@@ -286,6 +286,59 @@ class FindingsWithheld(Event):
     findings: Mapping[str, int]
 
 
+class DayDue(Event):
+    """LangSmith will delete a project-day in ``days_left`` days, and no sweep has proved yet that it is kept here.
+
+    ``why`` says what is missing. Export the day if it is not there, then run `tracewatchd reconcile --once` with
+    `--depth full`. Told once a day for each such day of the configured projects (`retention.projects`).
+    """
+
+    event = "day.due"
+    level = "warning"
+    source: str
+    project: str
+    day: str
+    days_left: int
+    why: str
+
+
+class FixApplied(Event):
+    """A repair that can be undone: `archive fixes list --repair-id` shows what it replaced, `rollback` puts it back.
+
+    What a sweep repairs by reading files again is told by `sweep.finished`.
+    """
+
+    event = "fix.applied"
+    level = "warning"
+    source: str
+    kind: str
+    files: int
+    repair_id: str
+
+
+class FixFailed(Event):
+    """Files could not be repaired; they stay findings. ``error`` is the first of them's."""
+
+    event = "fix.failed"
+    level = "error"
+    source: str
+    kind: str
+    files: int
+    error: str
+    hint: str = ""
+
+
+class FixRolledBack(Event):
+    """What a repair had replaced was put back; no sweep repairs it again until `archive fixes release`."""
+
+    event = "fix.rolled_back"
+    level = "warning"
+    source: str
+    fix_id: str
+    kind: str
+    run_id: str | None = None
+
+
 class StoreUnavailable(Event):
     """Postgres does not answer. Files wait on disk; one such event per outage."""
 

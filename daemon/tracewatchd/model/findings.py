@@ -160,10 +160,14 @@ class DayResult:
 
 @dataclass(frozen=True, slots=True)
 class DueDay:
-    """A project-day that is not verified whole and that LangSmith will delete in ``days_left`` days (UTC)."""
+    """A project-day that is not verified whole and that LangSmith will delete in ``days_left`` days (UTC).
+
+    ``project`` is named as it is configured; ``directory`` is where the day's files lie, or would.
+    """
 
     source: str
     project: str
+    directory: str
     day: str
     days_left: int
     why: str
@@ -177,9 +181,9 @@ class VerificationResult:
     what the line made of the paths that the sweep offered and ``fixed`` the findings that were repaired (with
     ``dry_run`` those that would be); ``days`` holds every project-day that was looked at, in byte order; ``closed``
     holds the first paths that the sweep itself could not look at, and why (of a file that could not be read the line
-    tells). ``due`` are the project-days that LangSmith will soon delete. ``unchecked`` says, one sentence each, what
-    could not be checked: where there is any, the verdict is ``not_checked``, unless findings already say
-    ``inconsistent``.
+    tells). ``due`` are the project-days that LangSmith will soon delete; ``past`` counts those that it has deleted
+    before they were verified. ``unchecked`` says, one sentence each, what could not be checked: where there is any,
+    the verdict is ``not_checked``, unless findings already say ``inconsistent``.
     """
 
     source: str
@@ -194,6 +198,7 @@ class VerificationResult:
     fixed: Counter[Kind] = field(default_factory=Counter)
     days: list[DayResult] = field(default_factory=list)
     due: Sequence[DueDay] = ()
+    past: int = 0
     dry_run: bool = False
     repair_id: str | None = None
     ignored: int = 0

@@ -84,8 +84,21 @@ class Fix:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class FixImages:
+    """What a fix keeps, as JSON text: the row before it, if it wrote over one, and the ledger rows before and after."""
+
+    run_before: bytes | None
+    ledger_before: bytes
+    ledger_after: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Rollback:
-    """What became of rolling back one fix: ``refused`` is the sentence that says what changed since, if anything."""
+    """What became of rolling back one fix: ``refused`` is the sentence that says what changed since, if anything.
+
+    ``already`` says that it had been rolled back before, so that there was nothing to do.
+    """
 
     fix: Fix
     refused: str | None = None
+    already: bool = False

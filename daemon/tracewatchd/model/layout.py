@@ -60,7 +60,7 @@ class RunPath(NamedTuple):
     def parse(cls, path: str) -> RunPath | None:
         """The parts of a path in its one spelling, or None where no run file can be at that path."""
         match path.split("/"):
-            case [folder, day_folder, name] if folder and is_run_file_name(decode_path(name)):
+            case [folder, day_folder, name] if folder not in {"", ".", ".."} and is_run_file_name(decode_path(name)):
                 day = day_of(day_folder.encode())
                 return None if day is None else cls(folder, day, name)
             case _:

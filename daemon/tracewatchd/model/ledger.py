@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from typing import Literal
 from uuid import UUID
 
@@ -35,6 +36,39 @@ class RowVersion:
     run_id: UUID
     version: Version
     rules: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DirectorySummary:
+    """One directory's ledger rows in few numbers.
+
+    ``files``, ``quarantined`` and ``fingerprint`` leave out what was told as gone, where that was asked for. ``runs``
+    and ``sum`` are about all acknowledged rows, whose run ids are passed on as they came, as one text.
+    """
+
+    files: int
+    quarantined: int
+    fingerprint: bytes
+    runs: int
+    sum: Decimal | None
+    run_ids: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunIds:
+    """A page of run ids in order, as one text; ``last`` is None where there are none."""
+
+    runs: int
+    last: UUID | None
+    run_ids: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerOutline:
+    """Where the ledger has paths: directories of days, and paths that are in no such directory."""
+
+    directories: list[str]
+    strays: list[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

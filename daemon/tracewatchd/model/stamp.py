@@ -25,6 +25,13 @@ class Stamp(NamedTuple):
         return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
 
+class Seen(NamedTuple):
+    """What one look at a file saw; ``sha256`` is None where its bytes were not read."""
+
+    stamp: Stamp
+    sha256: bytes | None = None
+
+
 class Version(NamedTuple):
     """Which of two files of one run is newer: compared as a tuple, the greatest wins (promise 4)."""
 

@@ -9,7 +9,7 @@ from uuid import UUID
 from tracewatchd.model.findings import FileState, Kind
 from tracewatchd.model.ledger import LedgerRow, RowVersion
 from tracewatchd.model.results import Outcome
-from tracewatchd.model.stamp import Stamp
+from tracewatchd.model.stamp import Seen, Version
 
 WORK = frozenset({Kind.MISSING, Kind.STALE, Kind.ORPHAN})
 """What the line puts right: offered to it before it is called a finding."""
@@ -53,26 +53,42 @@ def doubtful(
 
 
 def judge(
-    stamp: Stamp | None, row: LedgerRow | None, known: Known, applies: Callable[[LedgerRow], bool]
+    seen: Seen | None, row: LedgerRow | None, known: Known, applies: Callable[[LedgerRow], bool]
 ) -> Kind | FileState | None:
     """Where one path stands: a state, a possible finding, or None where there is nothing to say any more.
 
     ``applies`` says of a quarantine row whether its cause still holds.
     """
-    if stamp is None:
+    if seen is None:
         return _without_file(row, known)
     if row is None:
         return Kind.MISSING
-    if row.stamp != stamp:
+    if is_touched(seen, row):
+        seen = Seen(row.stamp, seen.sha256)
+    if row.stamp != seen.stamp:
         return Kind.STALE
+    if seen.sha256 and row.file_sha256 and seen.sha256 != row.file_sha256:
+        return Kind.ALTERED
     if row.state == "quarantined":
         return FileState.QUARANTINED if applies(row) else Kind.STALE
     return _acknowledged(row, known)
 
 
+def is_touched(seen: Seen, row: LedgerRow) -> bool:
+    """Whether a file is known to hold what the ledger says under another stamp: a matter for the line, no finding."""
+    return row.stamp != seen.stamp and seen.sha256 is not None and seen.sha256 == row.file_sha256
+
+
+def is_set_back(row: RowVersion, file: Version) -> bool:
+    """Whether a row is older than a file of its run: it should have been replaced by it."""
+    return row.version < file
+
+
 def _without_file(row: LedgerRow | None, known: Known) -> Kind | None:
-    if row is None or row.run_id is None or row.state == "quarantined":
+    if row is None:
         return None
+    if row.run_id is None or row.state == "quarantined":
+        return Kind.GONE
     version = known.versions.get(row.run_id)
     if version is None:
         return Kind.LOST

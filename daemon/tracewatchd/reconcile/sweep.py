@@ -23,10 +23,10 @@ from tracewatchd.ingest.inbox import Receipt
 from tracewatchd.ingest.line import Offload
 from tracewatchd.model.findings import FACTS, FileState, Finding, Kind, Severity, VerificationResult
 from tracewatchd.model.ledger import LedgerRow
-from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.model.stamp import Stamp
 from tracewatchd.reconcile.compare import STATE_AFTER, WORK, Known, doubtful, judge
-from tracewatchd.reconcile.ports import Offering, SweepStore
+from tracewatchd.reconcile.plan import Each, SweepPlan
+from tracewatchd.reconcile.ports import Offering, Repairing, SweepStore
 
 _RECEIPTS_OPEN = 8
 _DOUBTS_OPEN = 10_000
@@ -70,11 +70,19 @@ class _Fresh(NamedTuple):
 class Sweep:
     """One quick sweep of a source."""
 
-    def __init__(self, source: str, setting: SweepSetting, *, repair: bool, selection: Selection = EVERYTHING) -> None:
+    def __init__(
+        self,
+        source: str,
+        setting: SweepSetting,
+        plan: SweepPlan,
+        *,
+        repairs: Repairing | None = None,
+        each: Each | None = None,
+    ) -> None:
         self._source = source
         self._set = setting
-        self._repair = repair
-        self._selection = selection
+        self._repair = bool(plan.fixes)
+        self._selection = plan.selection
         self._receipts: deque[tuple[Receipt, _Doubts]] = deque()
         self._doubts: deque[tuple[float, _Doubts]] = deque()
         self._result = VerificationResult(source, "quick")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -14,6 +14,7 @@ from pathlib import Path
 from random import Random
 from secrets import token_hex
 from typing import TypeVar
+from uuid import UUID
 
 from tenacity import (
     AsyncRetrying,
@@ -33,13 +34,18 @@ from tracewatchd.ingest.read import ReadRules
 from tracewatchd.model.errors import TransientError
 from tracewatchd.model.events import Tell
 from tracewatchd.model.findings import VerificationResult
+from tracewatchd.model.fixes import BY_DEFAULT, FixKind, Journal
 from tracewatchd.model.layout import encode_path
-from tracewatchd.model.selection import EVERYTHING, Selection
+from tracewatchd.model.retention import Retention
+from tracewatchd.reconcile.plan import Each, SweepPlan
+from tracewatchd.reconcile.ports import Repairing
+from tracewatchd.reconcile.repair import Repairs, RepairSetting
 from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
 from tracewatchd.service.hints import HintSetting, RootListener
 from tracewatchd.service.leases import Duty, sweep_lease
 from tracewatchd.service.memory import collect_seldom, keep_freed_memory
 from tracewatchd.service.process import Daemon, DaemonSetting, Watched
+from tracewatchd.service.retention import ClockSetting, RetentionClock
 from tracewatchd.service.schedule import SweepSchedule
 from tracewatchd.settings import Root, Settings, masked
 from tracewatchd.store.connect import StoreOptions
@@ -83,6 +89,7 @@ class Assembly:
             patience_s=patience_s,
             on_replaced=self._catch_up,
         )
+        self.clock = RetentionClock(_clock_setting(settings), self.database, tell)
         self._schedules: list[SweepSchedule] = []
         self._budget = ByteBudget(settings.ingest.bytes_in_flight)
         # One: several would take the interpreter from each other at every system call, and a load took a sixth longer.
@@ -133,8 +140,15 @@ class Assembly:
         ingest = self.settings.ingest
         return ReadRules(max_file_bytes=ingest.max_file_bytes, batch_bytes=ingest.batch_bytes, sanitize=ingest.sanitize)
 
-    def line(self, place: Place, *, batch_rows: int | None = None, overwrite: bool = True) -> Line:
-        """A line for one source."""
+    def line(
+        self,
+        place: Place,
+        *,
+        batch_rows: int | None = None,
+        overwrite: bool = True,
+        journal: Journal | None = None,
+    ) -> Line:
+        """A line for one source; with a journal, what it replaces can be put back."""
         ingest, watch = self.settings.ingest, self.settings.watch
         grain_s = place.file_system.stamp_grain_s if watch.stamp_grain_s is None else watch.stamp_grain_s
         limits = LineLimits(
@@ -154,12 +168,43 @@ class Assembly:
             tell=self.tell,
             now=_now,
         )
-        return Line(place.source, place.folder, around, limits=limits, rules=self.rules(), overwrite=overwrite)
+        return Line(
+            place.source,
+            place.folder,
+            around,
+            limits=limits,
+            rules=self.rules(),
+            overwrite=overwrite,
+            journal=journal,
+        )
+
+    def repairs(
+        self, place: Place, line: Line, *, repair_id: UUID, fixes: Collection[FixKind], out: Path | None = None
+    ) -> Repairs:
+        """What puts a source's findings right; the line is one that keeps the same journal."""
+        setting = RepairSetting(
+            folder=place.folder,
+            store=self.database,
+            line=line,
+            rules=self.rules(),
+            budget=self._budget,
+            share_bytes=self._budget.limit_bytes // self.settings.ingest.writers,
+            retrying=self.retrying,
+            offload=self._read,
+            tell=self.tell,
+        )
+        return Repairs(place.source, setting, repair_id=repair_id, fixes=fixes, out=out)
 
     async def sweep(
-        self, place: Place, line: Line, *, repair: bool = True, selection: Selection = EVERYTHING
+        self,
+        place: Place,
+        line: Line,
+        plan: SweepPlan,
+        *,
+        repairs: Repairing | None = None,
+        each: Each | None = None,
     ) -> VerificationResult:
-        """One quick sweep of a source, being its only one.
+        """One sweep of a source, being its only one.
 
         Raises:
             NotCheckedError: another sweep was busy for ``database.lock_wait_s``.
@@ -187,7 +232,7 @@ class Assembly:
             ttl_s=database.lease_ttl_s,
             wait_s=database.lock_wait_s,
         ):
-            return await Sweep(place.source, setting, repair=repair, selection=selection).run()
+            return await Sweep(place.source, setting, plan, repairs=repairs, each=each).run()
 
     async def open(self, *, migrate: bool) -> None:
         """Reach the store; only without a limit to patience an outage is waited out.
@@ -234,6 +279,7 @@ class Assembly:
                 store_answers=lambda: self.database.is_reachable,
                 make_watched=self._all_watched,
                 duty=duty,
+                clock=self.clock,
                 tell=self.tell,
             )
         )
@@ -251,7 +297,7 @@ class Assembly:
         line = self.line(place)
         schedule = SweepSchedule(
             place.source,
-            partial(self.sweep, place, line),
+            partial(self.sweep, place, line, SweepPlan(fixes=BY_DEFAULT)),
             interval_s=self.settings.watch.sweep_interval_s,
             random=Random(),  # noqa: S311 - jitter, no secret
             tell=self.tell,
@@ -289,6 +335,15 @@ def _embedded(settings: Settings, tell: Tell, *, create: bool) -> EmbeddedServer
         return None
     directory = embedded_directory(settings)
     return EmbeddedServer(directory, binaries=settings.database.binaries, tell=tell, create=create)
+
+
+def _clock_setting(settings: Settings) -> ClockSetting:
+    return ClockSetting(
+        sources=[root.source for root in settings.watch.roots],
+        retentions=[Retention(**dict(project)) for project in settings.retention.projects],
+        warn_days=settings.retention.warn_days,
+        now=_now,
+    )
 
 
 def _store_options(settings: Settings) -> StoreOptions:

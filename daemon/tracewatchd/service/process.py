@@ -14,6 +14,7 @@ from tracewatchd.model.events import DaemonReady, DaemonStarted, DaemonStopped, 
 from tracewatchd.model.exits import Exit
 from tracewatchd.service.hints import RootListener
 from tracewatchd.service.leases import Duty
+from tracewatchd.service.retention import RetentionClock
 from tracewatchd.service.schedule import SweepSchedule
 
 _STATUS: tuple[tuple[type[TracewatchError], Exit], ...] = (
@@ -49,6 +50,7 @@ class DaemonSetting:
     store_answers: Callable[[], bool]
     make_watched: Callable[[], Sequence[Watched]]
     duty: Duty
+    clock: RetentionClock
     tell: Tell
 
 
@@ -168,6 +170,7 @@ class Daemon:
                 feeders = [group.create_task(each.listener.run()) for each in watched]
                 feeders += [group.create_task(each.schedule.run()) for each in watched]
                 feeders.append(group.create_task(self._say_ready(watched)))
+                feeders.append(group.create_task(self._set.clock.run()))
                 await self._on_duty()
                 for feeder in feeders:
                     feeder.cancel()

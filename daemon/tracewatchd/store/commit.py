@@ -38,6 +38,14 @@ async def commit_batch(
     overwrite: bool,
 ) -> BatchResult:
     """Write a batch inside the caller's transaction: runs in order of run id, then the ledger in order of paths."""
+    written = await write_runs(connection, schema, records, overwrite=overwrite)
+    return await acknowledge(connection, schema, source, records, rejections, written)
+
+
+async def write_runs(
+    connection: Connection, schema: str, records: Sequence[TraceRecord], *, overwrite: bool
+) -> BatchResult:
+    """The first half of a batch: its runs, locked in order of run id."""
     outcomes: dict[str, Outcome] = {}
     retry: list[str] = []
     for rows in rounds(records):
@@ -50,14 +58,26 @@ async def commit_batch(
         }
         if refused:
             stored = await row_versions(connection, schema, [row.run_id for row in refused])
-            judged = _judge(refused, stored, overwrite=overwrite)
+            judged = judge(refused, stored, overwrite=overwrite)
             retry += [row.path for row in refused if row.path not in judged]
             outcomes |= judged
             await _touch(connection, schema, [row for row in refused if judged.get(row.path) is Outcome.UNCHANGED])
-    acknowledged = [record for record in records if outcomes.get(record.path) in ACKNOWLEDGED]
-    await _remember(connection, schema, source, acknowledged, rejections)
-    outcomes |= {rejection.path: Outcome.QUARANTINED for rejection in rejections}
     return BatchResult(outcomes, tuple(retry))
+
+
+async def acknowledge(
+    connection: Connection,
+    schema: str,
+    source: str,
+    records: Sequence[TraceRecord],
+    rejections: Sequence[Rejection],
+    written: BatchResult,
+) -> BatchResult:
+    """The second half of a batch: the ledger says what became of each file."""
+    acknowledged = [record for record in records if written.outcomes.get(record.path) in ACKNOWLEDGED]
+    await _remember(connection, schema, source, acknowledged, rejections)
+    quarantined = {rejection.path: Outcome.QUARANTINED for rejection in rejections}
+    return BatchResult({**written.outcomes, **quarantined}, written.retry)
 
 
 def rounds(records: Iterable[TraceRecord]) -> list[list[TraceRecord]]:
@@ -81,7 +101,7 @@ async def _write(
     connection: Connection, schema: str, rows: Sequence[TraceRecord], *, overwrite: bool
 ) -> dict[UUID, bool]:
     """The runs whose row is now this record's, and whether it was inserted."""
-    columns = _ENCODER.encode([_columns(row) for row in rows])
+    columns = _ENCODER.encode([columns_of(row) for row in rows])
     sql = statement("upsert" if overwrite else "insert", schema)
     try:
         return {
@@ -92,7 +112,7 @@ async def _write(
         raise
 
 
-def _columns(record: TraceRecord) -> dict[str, Any]:
+def columns_of(record: TraceRecord) -> dict[str, Any]:
     """Everything of a row but its data."""
     columns = {name: getattr(record, name) for name in _COLUMNS}
     columns["metadata"] = None if record.metadata is None else msgspec.Raw(record.metadata)
@@ -112,7 +132,7 @@ def _column_of(context: str | None) -> str | None:
     return _PARAMETERS[int(found[1]) - 1] if found and int(found[1]) <= len(_PARAMETERS) else None
 
 
-def _judge(rows: Sequence[TraceRecord], stored: Mapping[UUID, RowVersion], *, overwrite: bool) -> dict[str, Outcome]:
+def judge(rows: Sequence[TraceRecord], stored: Mapping[UUID, RowVersion], *, overwrite: bool) -> dict[str, Outcome]:
     """What the row that won says of each record; those of which it says nothing are missing from the answer."""
     judged: dict[str, Outcome] = {}
     for row in rows:

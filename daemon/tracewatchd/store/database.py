@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
+from functools import partial
 from pathlib import PurePosixPath
 from typing import Concatenate, ParamSpec, TypeVar
 from uuid import UUID
@@ -14,12 +15,16 @@ import asyncpg
 
 from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.events import StoreMigrated, StoreReplaced, Tell
-from tracewatchd.model.ledger import LedgerRow, QuarantineRow, RowVersion
+from tracewatchd.model.findings import DayResult, Depth
+from tracewatchd.model.fixes import Fix, FixImages, FixState, Journal, Rollback
+from tracewatchd.model.ledger import DirectorySummary, LedgerOutline, LedgerRow, QuarantineRow, RowVersion, RunIds
 from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.results import BatchResult
-from tracewatchd.store import queries
+from tracewatchd.model.retention import VerifiedDay
+from tracewatchd.store import queries, sweeps, undo
 from tracewatchd.store.commit import commit_batch
-from tracewatchd.store.connect import Connection, Sessions, StoreOptions
+from tracewatchd.store.connect import Connection, Sessions, StoreOptions, read_committed
+from tracewatchd.store.fixes import commit_journaled, forget
 from tracewatchd.store.gate import Gate
 from tracewatchd.store.queries import ProjectDay, StoredRun
 from tracewatchd.store.schema import check_version, migrate, newest, version_of
@@ -155,11 +160,13 @@ class TraceDatabase:
         rejections: Sequence[Rejection] = (),
         *,
         overwrite: bool = True,
+        journal: Journal | None = None,
     ) -> BatchResult:
-        """Write runs and ledger rows in one transaction; one attempt."""
+        """Write runs and ledger rows in one transaction; one attempt. With a journal, what they replace is kept."""
+        write = commit_batch if journal is None else partial(commit_journaled, journal=journal)
         try:
             async with self._sessions.transaction() as connection:
-                return await commit_batch(connection, self._schema, source, records, rejections, overwrite=overwrite)
+                return await write(connection, self._schema, source, records, rejections, overwrite=overwrite)
         except TransientError as error:
             await self._suspect_outage(error)
             raise
@@ -177,8 +184,90 @@ class TraceDatabase:
 
     async def ledger_directories(self, source: str) -> list[str]:
         """Every ``folder/day`` that the ledger has a path in, in byte order."""
+        return (await self.ledger_outline(source)).directories
+
+    async def ledger_outline(self, source: str) -> LedgerOutline:
+        """Every ``folder/day`` that the ledger has a path in, and paths that are in none; each in byte order."""
         rows = await self._read(_fetch, "ledger_directories", source)
-        return [row["directory"] for row in rows]
+        return LedgerOutline(
+            directories=[row["directory"] for row in rows if row["in_a_day"]],
+            strays=[row["path"] for row in rows if not row["in_a_day"]],
+        )
+
+    async def directory_summary(
+        self, source: str, directory: str, *, with_sha256: bool, without_told: bool
+    ) -> DirectorySummary:
+        """One directory's ledger rows in one answer."""
+        return await self._read(
+            sweeps.directory_summary, source, directory, with_sha256=with_sha256, without_told=without_told
+        )
+
+    async def runs_agree(self, summary: DirectorySummary) -> bool:
+        """Whether each acknowledged file of a directory has a row of its own that came from its bytes."""
+        return await self._read(sweeps.runs_agree, summary)
+
+    async def quarantined_in(self, source: str, directory: str, limit: int) -> list[LedgerRow]:
+        """The quarantined files of one directory."""
+        return await self._read(sweeps.quarantined_in, source, directory, limit)
+
+    async def known_below(self, source: str, folder: str, limit: int) -> int:
+        """How many files below a folder are known and not told as gone, counted no further than the limit."""
+        return await self._read(sweeps.known_below, source, folder, limit)
+
+    async def told_gone(self, source: str, directory: str) -> set[str]:
+        """The files of one directory that were told as gone."""
+        return await self._read(sweeps.told_gone, source, directory)
+
+    async def tell_gone(self, source: str, paths: Sequence[str]) -> None:
+        """Remember that these files were told as gone."""
+        await self._read(_fetch, "tell_gone", source, list(paths))
+
+    async def untell_gone(self, source: str, paths: Sequence[str]) -> None:
+        """Forget it of these."""
+        await self._read(_fetch, "untell_gone", source, list(paths))
+
+    async def source_root(self, source: str) -> tuple[int, int] | None:
+        """Device and inode of a source's root when it was last swept."""
+        rows = await self._read(_fetch, "source_root", source)
+        return (int(rows[0]["device"]), int(rows[0]["inode"])) if rows else None
+
+    async def remember_root(self, source: str, device: int, inode: int) -> None:
+        """Remember which directory a source's root is."""
+        await self._read(_fetch, "remember_root", source, str(device), str(inode))
+
+    async def remember_days(self, source: str, depth: Depth, began_at: datetime, days: Sequence[DayResult]) -> None:
+        """Note what a sweep said of project-days that it compared whole."""
+        await self._read(sweeps.remember_days, source, depth, began_at, days)
+
+    async def projects_of_runs(self, run_ids: str) -> set[str]:
+        """What the projects of these runs are called."""
+        return {row["project"] for row in await self._read(_fetch, "projects_of_runs", run_ids)}
+
+    async def run_ids_after(
+        self, after: UUID, limit: int, projects: Sequence[str] | None = None, day: date | None = None
+    ) -> RunIds:
+        """The next run ids: of all, or of some projects and one day."""
+        return await self._read(sweeps.run_ids_after, after, limit, projects, day)
+
+    async def unexplained(self, run_ids: str) -> list[UUID]:
+        """Those of these runs that no ledger row, of any source, names."""
+        return await self._read(sweeps.unexplained, run_ids)
+
+    async def differing(self, records: Sequence[TraceRecord]) -> Mapping[int, tuple[str, ...]]:
+        """Which of these files' rows came from the same bytes and hold something else: by position, the columns.
+
+        Raises:
+            PoisonError: a record cannot be stored, so that no row can be what it says.
+        """
+        return await self._read(sweeps.differing, records, content=True)
+
+    async def runs_by_id(self, run_ids: Iterable[UUID]) -> list[StoredRun]:
+        """These runs, as far as they have rows."""
+        return [queries.stored_run(row) for row in await self._read(_fetch, "runs_by_id", list(run_ids))]
+
+    async def verified_days(self, source: str) -> list[VerifiedDay]:
+        """What the last sweep of each depth said of each project-day."""
+        return [VerifiedDay(**row) for row in await self._read(_fetch, "verified_days", source)]
 
     async def ledger_page(self, source: str, directory: str, after: str, limit: int) -> list[LedgerRow]:
         """The next rows of a directory in byte order of their paths, those greater than ``after``."""
@@ -204,6 +293,51 @@ class TraceDatabase:
             if len(page) < _PAGE_ROWS:
                 return
             after = (page[-1]["source"], page[-1]["path"])
+
+    # ---- repairs
+
+    async def forget(self, source: str, paths: Sequence[str], journal: Journal) -> int:
+        """Remove what the ledger knows of files, and the rows that no other file acknowledges; one attempt.
+
+        All of it is kept in the journal. Returns how many files there were.
+        """
+        return await self._change(forget, source, paths, journal)
+
+    async def held(self, source: str, run_ids: Iterable[UUID], paths: Iterable[str]) -> tuple[set[UUID], set[str]]:
+        """Those of these runs and paths of which a fix was rolled back and not released since."""
+        return await self._read(undo.held_among, source, list(run_ids), list(paths))
+
+    async def fixes(
+        self, *, source: str | None = None, repair_id: UUID | None = None, state: FixState | None = None
+    ) -> AsyncIterator[Fix]:
+        """The journal, newest first, a page at a time."""
+        below = undo.NEWEST
+        while True:
+            page = await self._read(undo.fixes_page, below, _PAGE_ROWS, source, repair_id, state)
+            for fix in page:
+                yield fix
+            if len(page) < _PAGE_ROWS:
+                return
+            below = page[-1].number
+
+    async def fix(self, fix_id: UUID) -> Fix | None:
+        """One entry of the journal."""
+        return await self._read(undo.fix_of, fix_id)
+
+    async def fix_images(self, fix_id: UUID) -> FixImages | None:
+        """What an entry of the journal keeps."""
+        return await self._read(undo.images_of, fix_id)
+
+    async def roll_back(self, fix_id: UUID) -> Rollback:
+        """Put back exactly what a fix replaced, unless something changed since; one attempt.
+
+        What was put back is held: sweeps report it and leave it alone until it is released.
+        """
+        return await self._change(undo.roll_back, fix_id)
+
+    async def release(self, fix_id: UUID) -> Fix:
+        """Let repairs have again what a rolled back fix holds; one attempt."""
+        return await self._change(undo.move, fix_id, "rolled_back", "released")
 
     # ---- for people
 
@@ -287,6 +421,17 @@ class TraceDatabase:
                 if self._gate.is_open and not once_more:
                     raise
                 once_more = once_more and not self._gate.is_open
+
+    async def _change(
+        self, change: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs
+    ) -> T:
+        """A change in one transaction; nothing of it is content that could be refused."""
+
+        async def committed(connection: Connection, schema: str) -> T:
+            async with read_committed(connection):
+                return await change(connection, schema, *args, **kwargs)
+
+        return await self._ask(committed)
 
     async def _ask(
         self, query: Callable[Concatenate[Connection, str, P], Awaitable[T]], *args: P.args, **kwargs: P.kwargs

@@ -66,7 +66,8 @@ def stored_run(row: asyncpg.Record) -> StoredRun:
     return StoredRun(**fields)
 
 
-def _ledger_row(row: asyncpg.Record) -> LedgerRow:
+def ledger_row(row: asyncpg.Record) -> LedgerRow:
+    """A row of the ledger as an object."""
     return LedgerRow(
         path=row["path"],
         stamp=Stamp(row["size_bytes"], row["mtime_ns"], row["ctime_ns"]),
@@ -96,7 +97,7 @@ async def row_versions(connection: Connection, schema: str, run_ids: Iterable[UU
 async def ledger_rows(connection: Connection, schema: str, source: str, paths: Sequence[str]) -> dict[str, LedgerRow]:
     """What the ledger holds of these paths."""
     rows = await connection.fetch(statement("ledger_rows", schema), source, list(paths))
-    return {row["path"]: _ledger_row(row) for row in rows}
+    return {row["path"]: ledger_row(row) for row in rows}
 
 
 async def ledger_page(
@@ -106,14 +107,14 @@ async def ledger_page(
     # "0" is the character after "/": the first text after everything in the directory.
     first, end = max(after, f"{directory}/"), f"{directory}0"
     return [
-        _ledger_row(row) for row in await connection.fetch(statement("ledger_page", schema), source, first, end, limit)
+        ledger_row(row) for row in await connection.fetch(statement("ledger_page", schema), source, first, end, limit)
     ]
 
 
 async def ledger_of_runs(connection: Connection, schema: str, run_ids: Iterable[UUID]) -> list[tuple[str, LedgerRow]]:
     """Every ledger row, of any source, that acknowledges one of these runs."""
     rows = await connection.fetch(statement("ledger_of_runs", schema), list(run_ids))
-    return [(row["source"], _ledger_row(row)) for row in rows]
+    return [(row["source"], ledger_row(row)) for row in rows]
 
 
 def quarantine_row(row: asyncpg.Record) -> QuarantineRow:

@@ -1,0 +1,1 @@
+UPDATE {schema}.runs SET metadata = 'null' WHERE run_id = $1

@@ -1,0 +1,107 @@
+"""What sweeps ask: whole directories in one answer, and whether rows still hold what their files say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import date, datetime
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import msgspec
+
+from tracewatchd.model.findings import DayResult, Depth
+from tracewatchd.model.ledger import DirectorySummary, LedgerRow, RunIds
+from tracewatchd.model.record import TraceRecord
+from tracewatchd.store.commit import columns_of
+from tracewatchd.store.connect import Connection
+from tracewatchd.store.queries import ledger_row
+from tracewatchd.store.statements import statement
+
+_ENCODER = msgspec.json.Encoder(decimal_format="string")
+
+
+class Between(NamedTuple):
+    """Texts around all paths below a directory: "0" is the character after "/"."""
+
+    first: str
+    end: str
+
+    @classmethod
+    def of(cls, directory: str) -> Between:
+        """The bounds of a directory's paths."""
+        return cls(f"{directory}/", f"{directory}0")
+
+
+async def directory_summary(
+    connection: Connection, schema: str, source: str, directory: str, *, with_sha256: bool, without_told: bool
+) -> DirectorySummary:
+    """One directory's ledger rows in one answer."""
+    # Names begin after the slash, and SQL counts from one.
+    arguments = (*Between.of(directory), len(directory) + 2, with_sha256, without_told)
+    (row,) = await connection.fetch(statement("directory_summary", schema), source, *arguments)
+    return DirectorySummary(**row)
+
+
+async def runs_agree(connection: Connection, schema: str, summary: DirectorySummary) -> bool:
+    """Whether each acknowledged file of a directory has a row of its own that came from its bytes."""
+    (row,) = await connection.fetch(statement("runs_sum", schema), summary.run_ids)
+    return (row["runs"], row["sum"]) == (summary.runs, summary.sum)
+
+
+async def quarantined_in(
+    connection: Connection, schema: str, source: str, directory: str, limit: int
+) -> list[LedgerRow]:
+    """The quarantined files of one directory."""
+    rows = await connection.fetch(statement("ledger_quarantined", schema), source, *Between.of(directory), limit)
+    return [ledger_row(row) for row in rows]
+
+
+async def known_below(connection: Connection, schema: str, source: str, folder: str, limit: int) -> int:
+    """How many files below a folder are known and not told as gone, counted no further than the limit."""
+    (row,) = await connection.fetch(statement("ledger_count", schema), source, *Between.of(folder), limit)
+    return int(row["files"])
+
+
+async def told_gone(connection: Connection, schema: str, source: str, directory: str) -> set[str]:
+    """The files of one directory that were told as gone."""
+    return {row["path"] for row in await connection.fetch(statement("told_gone", schema), source, *Between.of(directory))}
+
+
+async def remember_days(
+    connection: Connection, schema: str, source: str, depth: Depth, began_at: datetime, days: Iterable[DayResult]
+) -> None:
+    """Note what a sweep said of project-days that it compared whole."""
+    rows = [
+        {"directory": day.directory, "verdict": day.verdict, "files": day.files, "counts": dict(day.counts)}
+        for day in days
+    ]
+    await connection.execute(statement("remember_days", schema), source, depth, began_at, _ENCODER.encode(rows))
+
+
+async def run_ids_after(
+    connection: Connection, schema: str, after: UUID, limit: int, projects: Sequence[str] | None, day: date | None
+) -> RunIds:
+    """The next run ids: of all, or of some projects and one day."""
+    if projects is None:
+        rows = await connection.fetch(statement("run_ids_page", schema), after, limit)
+    else:
+        rows = await connection.fetch(statement("run_ids_of_day", schema), after, limit, projects, day)
+    return RunIds(**rows[0])
+
+
+async def unexplained(connection: Connection, schema: str, run_ids: str) -> list[UUID]:
+    """Those of these runs that no ledger row names."""
+    return [row["run_id"] for row in await connection.fetch(statement("unexplained", schema), run_ids)]
+
+
+async def differing(
+    connection: Connection, schema: str, records: Sequence[TraceRecord]
+) -> Mapping[int, tuple[str, ...]]:
+    """Which of these files' rows came from the same bytes and hold something else: by position, the columns."""
+    columns = _ENCODER.encode([_numbered(number, record) for number, record in enumerate(records)])
+    rows = await connection.fetch(statement("differing", schema), columns, [record.data for record in records])
+    return {row["number"]: tuple(row["columns"]) for row in rows}
+
+
+def _numbered(number: int, record: TraceRecord) -> dict[str, Any]:
+    return {"number": number, **columns_of(record)}
