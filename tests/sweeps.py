@@ -12,7 +12,7 @@ from run_files import put, run_body, run_path
 from tracewatchd.ingest.line import Line
 from tracewatchd.model.events import Event
 from tracewatchd.model.findings import VerificationResult
-from tracewatchd.model.fixes import BY_DEFAULT
+from tracewatchd.model.fixes import BY_DEFAULT, Journal
 from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.reconcile.plan import SweepPlan
 from tracewatchd.service.assemble import Assembly, Place
@@ -42,9 +42,18 @@ class Source:
         """Sweep once, quickly."""
         return await self.carry_out(SweepPlan(fixes=BY_DEFAULT if repair else frozenset(), selection=selection))
 
-    async def carry_out(self, plan: SweepPlan) -> VerificationResult:
-        """Sweep once, as planned."""
-        return await self.assembly.sweep(self.place, self.line, plan)
+    async def carry_out(self, plan: SweepPlan, *, journal: Journal | None = None) -> VerificationResult:
+        """Sweep once, as planned; with a journal, repairs of all kinds are done and kept in it."""
+        if journal is None:
+            return await self.assembly.sweep(self.place, self.line, plan)
+        line = self.assembly.line(self.place, journal=journal)
+        working = asyncio.create_task(line.run())
+        try:
+            repairs = self.assembly.repairs(self.place, line, repair_id=journal.repair_id, fixes=plan.fixes)
+            return await self.assembly.sweep(self.place, line, plan, repairs=repairs)
+        finally:
+            line.close()
+            await working
 
     def put_runs(self, count: int) -> list[Path]:
         """Write the runs with the first numbers, and say where."""

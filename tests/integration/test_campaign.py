@@ -153,7 +153,7 @@ async def _one_seed(seed: int, root: Path, dsn: str, score: Score) -> None:
         chosen = _choose(random)
         for name, hurt in chosen:
             await DAMAGES[name](world, hurt)
-        await _detect(here, chosen, standing, score)
+        await _detect(here, chosen, standing, score, seed)
         before = await digest(database)
         journal = await _repair(here, random, seed)
         await _undo(here, journal)

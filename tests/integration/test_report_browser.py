@@ -18,6 +18,7 @@ pytestmark = pytest.mark.skipif(
 )
 SHOWN = "[...document.querySelectorAll('.finding')].filter(one => one.checkVisibility())"
 KINDS = f"{SHOWN}.map(one => one.dataset.kind)"
+INPUT = "new Event('input', {bubbles: true})"
 GROUND = "getComputedStyle(document.body).backgroundColor"
 ATTACK = "</script><script>hacked=1</script><img src='http://127.0.0.1:9/x' onerror='hacked=1'>\u2028'\"><b>"
 
@@ -57,7 +58,9 @@ def test_filters_change_what_is_visible(page: Page) -> None:
     """Kind, severity, words and held narrow the findings down, each alone and together; clearing shows all again."""
     every = page.value(KINDS)
     assert len(every) == len(as_data([damaged()])["findings"])
-    choose = "(id, value) => { const it = document.getElementById(id); it.value = value; it.dispatchEvent(new Event('input', {bubbles: true})); }"
+    choose = (
+        f"(id, value) => {{ const it = document.getElementById(id); it.value = value; it.dispatchEvent({INPUT}); }}"
+    )
     page.value(f"({choose})('by-kind', 'mismatch')")
     assert set(page.value(KINDS)) == {"mismatch"}
     assert page.value("document.getElementById('shown').innerText") == f"3 of {len(every)}"
@@ -121,7 +124,8 @@ def test_light_and_dark(page: Page, tmp_path: Path) -> None:
     light = page.value(GROUND)
     page.look(scheme="dark")
     dark = page.value(GROUND)
-    assert (_brightness(light), _brightness(dark)) == (pytest.approx(250, abs=5), pytest.approx(20, abs=5))
+    assert _brightness(light) > 240
+    assert _brightness(dark) < 30
     press = "document.getElementById('theme').click()"
     page.value(press)
     assert page.value(GROUND) == light

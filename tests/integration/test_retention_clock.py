@@ -54,10 +54,10 @@ async def test_a_day_is_told_once_a_day() -> None:
     assert clocked.days() == []
     clocked.now += timedelta(days=1)
     clocked.verified = [
-        VerifiedDay(directory="bot/2026-11-12", depth="full", verified_at=clocked.now, verdict="consistent")
+        VerifiedDay(directory="bot/2026-11-13", depth="full", verified_at=clocked.now, verdict="consistent")
     ]
     await clocked.clock.look()
-    assert clocked.days() == ["2026-11-13"]
+    assert clocked.days() == ["2026-11-12"]
 
 
 async def test_a_clock_that_jumps() -> None:

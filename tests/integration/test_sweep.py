@@ -23,7 +23,9 @@ from hypothesis import strategies as st
 
 from run_files import DIRECTORY, put, run_body, run_id, run_path
 from sweeps import SOURCE, Source, source
-from tracewatchd.edges.folder import Folder, Listing, Outline, Reader, UnreadableError
+from tracewatchd.edges.folder import Folder, Outline, Reader, UnreadableError
+from tracewatchd.edges.survey import Survey
+from tracewatchd.ingest.budget import ByteBudget
 from tracewatchd.ingest.inbox import Receipt
 from tracewatchd.model.errors import NotCheckedError
 from tracewatchd.model.findings import FACTS, FileState, Finding, Kind, VerificationResult
@@ -33,7 +35,8 @@ from tracewatchd.model.ledger import LedgerRow
 from tracewatchd.model.results import Outcome
 from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.reconcile.plan import SweepPlan
-from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
+from tracewatchd.reconcile.setting import SweepLimits, SweepSetting
+from tracewatchd.reconcile.sweep import Sweep
 from tracewatchd.store.database import TraceDatabase
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -62,7 +65,7 @@ async def make_foreign(connection: Connection, number: int) -> None:
     await connection.execute("UPDATE runs SET file_sha256 = $1 WHERE run_id = $2", b"\7" * 32, run_id(number))
 
 
-def found(result: VerificationResult) -> list[tuple[Kind, str]]:
+def found(result: VerificationResult) -> list[tuple[Kind, str | None]]:
     return [(finding.kind, finding.path) for finding in result.findings]
 
 
@@ -90,9 +93,11 @@ async def swept(
         folder=folder or here.place.folder,
         store=store or here.assembly.database,  # type: ignore[arg-type] # the test's own, where it has one
         line=line or here.line,  # type: ignore[arg-type] # the test's own, where it has one
-        limits=SweepLimits(page_rows=1_000, confirm_s=0, grace_s=0, findings_kept=50),
+        limits=SweepLimits(page_rows=1_000, confirm_s=0, grace_s=0, findings_kept=50, max_file_bytes=1 << 20),
         still_quarantined=here.assembly.rules().still_quarantined,
         offload=here.assembly.offload,
+        read=here.assembly.offload,
+        budget=ByteBudget(1 << 24),
         now=now,
     )
     plan = SweepPlan(fixes=BY_DEFAULT if repair else frozenset(), selection=selection)
@@ -204,9 +209,9 @@ async def test_files_younger_than_the_sweep_do_not_count(opened: Opening) -> Non
     """A file that arrives while the sweep is under way is pending and no finding, even without any grace."""
 
     class ArrivingFolder(Folder):
-        def listing(self, directory: str) -> Listing:
+        def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
             put(self.root, run_path(2), run_body(2))
-            return super().listing(directory)
+            return super().survey(directory, read_up_to=read_up_to)
 
     async with opened() as here:
         here.put_runs(1)
@@ -230,10 +235,10 @@ async def test_what_mended_itself_before_the_second_look_is_no_finding(opened: O
     """A file that is back at the second look, or differs in another way, is counted as what it is then."""
 
     class MendingFolder(Folder):
-        def listing(self, directory: str) -> Listing:
-            listing = super().listing(directory)
+        def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
+            survey = super().survey(directory, read_up_to=read_up_to)
             (self.root / "aside").rename(self.root / run_path(1))
-            return listing
+            return survey
 
     async with opened() as here:
         here.put_runs(2)
@@ -511,10 +516,10 @@ async def test_a_root_that_is_away_at_the_second_look_was_not_checked(opened: Op
     """A file that was missing at the first look is not called gone when the whole root is away at the second."""
 
     class LeavingFolder(Folder):
-        def listing(self, directory: str) -> Listing:
-            listing = super().listing(directory)
+        def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
+            survey = super().survey(directory, read_up_to=read_up_to)
             self.root.rename(self.root.with_name("away"))
-            return listing
+            return survey
 
     async with opened() as here:
         here.put_runs(3)
@@ -581,13 +586,14 @@ async def test_a_quarantined_file_is_a_standing_warning(opened: Opening) -> None
         assert not second.outcomes
 
 
-async def test_a_quarantined_file_that_went_away_says_nothing(opened: Opening) -> None:
-    """What was never loaded and is not there any more is no loss."""
+async def test_a_quarantined_file_that_went_away_is_gone(opened: Opening) -> None:
+    """What was never loaded and is not there any more is told once, as a warning, and is no loss."""
     async with opened() as here:
         here.put_runs(1)
         bad = put(here.root, run_path(2), b"[]")
         await here.sweep()
         bad.unlink()
+        assert found(await here.sweep()) == [(Kind.GONE, run_path(2))]
         assert_consistent(await here.sweep(), loaded=1)
 
 
@@ -628,14 +634,16 @@ class ClosedFolder(Folder):
                 found.directories = [one for one in found.directories if not one.startswith(f"{project}/")]
         return found
 
-    def listing(self, directory: str) -> Listing:
+    def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
         if directory in self._closed:
             raise UnreadableError(directory, PermissionError(13, "Permission denied"))
-        listing = super().listing(directory)
+        survey = super().survey(directory, read_up_to=read_up_to)
         for path in self._closed:
-            if listing.stamps.pop(path, None):
-                listing.unreadable[path] = "Permission denied"
-        return listing
+            kept = [line for line in survey.lines if not f"{directory}/{line}".startswith(f"{path}\t")]
+            if len(kept) < len(survey.lines):
+                survey.lines, survey.fingerprint = kept, None
+                survey.unreadable[path] = "Permission denied"
+        return survey
 
 
 async def test_an_unreadable_directory_is_reported_and_its_files_are_not_gone(opened: Opening) -> None:
@@ -689,10 +697,10 @@ async def test_a_file_that_is_closed_between_the_looks_is_unreadable(opened: Ope
 
         listed = False
 
-        def listing(self, directory: str) -> Listing:
-            listing = super().listing(directory)
+        def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
+            survey = super().survey(directory, read_up_to=read_up_to)
             self.listed = True
-            return listing
+            return survey
 
     async with opened() as here:
         here.put_runs(1)
@@ -767,7 +775,8 @@ async def test_states_add_up_to_the_number_of_run_files(opened: Opening, connect
         before, after = await here.sweep(repair=False), await here.sweep()
         for result in (before, after):
             assert (result.files, result.ignored) == (14, 2)
-            assert result.counts[Kind.GONE] == result.counts[Kind.MISMATCH] == result.counts[Kind.QUARANTINED] == 1
+            assert result.counts[Kind.MISMATCH] == result.counts[Kind.QUARANTINED] == 1
+        assert [result.counts[Kind.GONE] for result in (before, after)] == [1, 0]  # told once
         assert before.states == Counter(loaded=8, superseded=1, quarantined=1, pending=4)
         assert after.states == Counter(loaded=11, superseded=1, quarantined=1, pending=1)
 

@@ -17,11 +17,23 @@ PACKAGE = REPOSITORY / "daemon" / "tracewatchd"
 STATES = {"daemon.standby", "daemon.ready", "daemon.stopping", "file.unreadable", "file.readable", "root.missing"} | {
     "store.unavailable",
     "file.from_future",
+    "day.due",
 }
 """Names that are ``noun.state``; all others are ``noun.past_verb``."""
 IRREGULAR = {"hints.suspected_lost", "lease.lost", "finding.withheld"}
 UNITS = {"_s", "_bytes", "_files"}
-NUMBERS_WITHOUT_UNIT = {"pid", "exit_code", "files", "places", "lines", "ignored", "directories", "before", "now"}
+NUMBERS_WITHOUT_UNIT = {
+    "pid",
+    "exit_code",
+    "files",
+    "places",
+    "lines",
+    "ignored",
+    "directories",
+    "before",
+    "now",
+    "days_left",
+}
 """Codes, ids and versions have no unit; the others are counts of what they name."""
 
 

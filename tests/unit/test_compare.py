@@ -13,7 +13,7 @@ from tracewatchd.model.findings import FACTS, FileState, Kind
 from tracewatchd.model.ledger import LedgerRow, LedgerState, RowVersion
 from tracewatchd.model.record import Reason
 from tracewatchd.model.results import Outcome
-from tracewatchd.model.stamp import Stamp, Version
+from tracewatchd.model.stamp import Seen, Stamp, Version
 from tracewatchd.reconcile.compare import STATE_AFTER, WORK, Known, doubtful, judge
 
 RUN = run_id(1)
@@ -25,7 +25,7 @@ OURS, OTHER = b"\1" * 32, b"\2" * 32
 class Case(NamedTuple):
     """One combination of everything that a judgement may look at."""
 
-    stamp: Stamp | None
+    seen: Seen | None
     ledger: LedgerState | None
     names_run: bool
     row: bytes | None
@@ -36,13 +36,15 @@ class Case(NamedTuple):
     still_applies: bool
 
 
-STAMPS: list[Stamp | None] = [None, HERE, CHANGED]
+SEEN: list[Seen | None] = [
+    None,
+    *(Seen(stamp, sha256) for stamp in (HERE, CHANGED) for sha256 in (None, OURS, OTHER)),
+]
 LEDGER: list[LedgerState | None] = [None, "acknowledged", "quarantined"]
 ROWS = [None, OURS, OTHER]
 FLAGS = list(product([True, False], repeat=5))
 CASES = [
-    Case(stamp, ledger, named, row, *flags)
-    for stamp, ledger, row, (named, *flags) in product(STAMPS, LEDGER, ROWS, FLAGS)
+    Case(seen, ledger, named, row, *flags) for seen, ledger, row, (named, *flags) in product(SEEN, LEDGER, ROWS, FLAGS)
 ]
 
 
@@ -77,20 +79,24 @@ def known(case: Case) -> Known:
 
 
 def judged(case: Case) -> Kind | FileState | None:
-    return judge(case.stamp, ledger_row(case), known(case), lambda _: case.still_applies)
+    return judge(case.seen, ledger_row(case), known(case), lambda _: case.still_applies)
 
 
 def expected(case: Case) -> Kind | FileState | None:
     """The table of the design, line by line: the first that matches wins."""
-    file, ledger = case.stamp is not None, case.ledger
+    file, ledger = case.seen is not None, case.ledger
+    same_stamp = case.seen is not None and case.seen.stamp == HERE
+    same_bytes = case.seen is not None and case.seen.sha256 == OURS
+    other_bytes = case.seen is not None and case.seen.sha256 == OTHER
     quarantined, acknowledged = ledger == "quarantined", ledger == "acknowledged" and case.names_run
     row = case.row if case.names_run else None
     live = case.own_live if row == OURS else case.other_live
     table: list[tuple[bool, Kind | FileState | None]] = [
         (not file and ledger is None, None),
         (file and ledger is None, Kind.MISSING),
-        (file and case.stamp != HERE, Kind.STALE),
-        (not file and (quarantined or not case.names_run), None),
+        (file and not same_stamp and not same_bytes, Kind.STALE),
+        (file and other_bytes, Kind.ALTERED),
+        (not file and (quarantined or not case.names_run), Kind.GONE),
         (quarantined and case.still_applies, FileState.QUARANTINED),
         (quarantined, Kind.STALE),
         (not file and row is None, Kind.LOST),
@@ -108,14 +114,16 @@ def test_every_combination_is_judged_as_the_design_says() -> None:
     """Over all combinations of file, ledger row and run's row the first line of the table that matches wins."""
     wrong = {case: judged(case) for case in CASES if judged(case) is not expected(case)}
     assert not wrong
-    assert {judged(case) for case in CASES} == {*Kind, *FileState, None} - {"pending", "unreadable"}
+    elsewhere = {FileState.PENDING, FileState.UNREADABLE, Kind.FOREIGN, Kind.MISPLACED, Kind.OUTDATED}
+    assert {judged(case) for case in CASES} == {*Kind, *FileState, None} - elsewhere
 
 
 def test_a_quarantined_file_is_never_called_orphan_or_lost() -> None:
     """What was never loaded cannot be missed in the table of runs."""
     assert {judged(case) for case in CASES if case.ledger == "quarantined"} == {
-        None,
+        Kind.GONE,
         Kind.STALE,
+        Kind.ALTERED,
         FileState.QUARANTINED,
     }
 
@@ -137,9 +145,9 @@ def test_more_is_asked_only_of_runs_that_their_own_row_does_not_explain() -> Non
 def test_the_line_puts_right_what_is_there_and_differs_from_the_ledger() -> None:
     """Only what a file's bytes can mend is offered to the line; everything else is never written by a sweep."""
     assert {Kind.MISSING, Kind.STALE, Kind.ORPHAN} == WORK
-    with_file = {judged(case) for case in CASES if case.stamp is not None}
+    with_file = {judged(case) for case in CASES if case.seen is not None}
     assert with_file >= WORK
-    assert not {judged(case) for case in CASES if case.stamp is None} & WORK
+    assert not {judged(case) for case in CASES if case.seen is None} & WORK
 
 
 @pytest.mark.parametrize("outcome", Outcome)
@@ -154,12 +162,16 @@ def test_each_kind_says_what_it_means_and_what_to_do(kind: Kind) -> None:
     severities = {
         Kind.MISSING: "error",
         Kind.STALE: "error",
+        Kind.ALTERED: "critical",
         Kind.ORPHAN: "critical",
         Kind.LOST: "critical",
         Kind.MISMATCH: "critical",
         Kind.MOVED: "info",
         Kind.GONE: "warning",
+        Kind.FOREIGN: "warning",
         Kind.QUARANTINED: "warning",
+        Kind.MISPLACED: "warning",
+        Kind.OUTDATED: "info",
         Kind.UNREADABLE: "error",
     }
     assert FACTS[kind].severity == severities[kind]

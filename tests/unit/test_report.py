@@ -315,6 +315,6 @@ def test_a_name_without_a_form() -> None:
 
 def test_a_path_that_cannot_be_written(tmp_path: Path) -> None:
     """A directory that is not there is an error with a sentence that names it."""
-    with pytest.raises(PermanentError, match="cannot write report.html") as failed:
+    with pytest.raises(PermanentError, match=r"cannot write report\.html") as failed:
         write_report([well()], tmp_path / "nowhere" / "report.html")
     assert str(tmp_path / "nowhere") in failed.value.hint

@@ -83,7 +83,7 @@ def test_neither_today_nor_what_is_to_come() -> None:
     ],
 )
 def test_why_a_day_is_not_safe(told: tuple[VerifiedDay, ...], why: str) -> None:
-    """Only a sweep that read every file, after the day had ended, and found all well makes it safe; the newest counts."""
+    """Only a sweep that read every file after the day had ended and found all well makes it safe."""
     (first, *_) = clock(*told, loaded=("bot/2026-11-11",)).due
     assert (first.day, first.why) == ("2026-11-11", why)
 

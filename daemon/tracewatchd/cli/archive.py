@@ -13,6 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tracewatchd.archive.load import Load, LoadProgress, find
+from tracewatchd.cli import fixes
 from tracewatchd.cli.command import command, group
 from tracewatchd.cli.options import (
     AsJson,
@@ -38,6 +39,7 @@ from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.service.assemble import Assembly, Place
 
 app = group("Archive commands for project-days.")
+app.add_typer(fixes.app, name="fixes")
 
 _EXAMPLES = [
     "tracewatchd archive to-db --all",

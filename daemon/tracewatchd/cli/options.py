@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import date
 from pathlib import Path
 from typing import Annotated, TypeAlias
+from uuid import UUID
 
 import typer
 
@@ -66,6 +67,10 @@ QuarantinedPath: TypeAlias = Annotated[
 QuarantinedPaths: TypeAlias = Annotated[
     list[str] | None,
     typer.Argument(metavar="PATH", help="Quarantined files' paths as `quarantine list` prints them."),
+]
+FixId: TypeAlias = Annotated[UUID, typer.Argument(metavar="FIX_ID", help="A fix as `archive fixes list` prints it.")]
+FixIds: TypeAlias = Annotated[
+    list[UUID] | None, typer.Argument(metavar="FIX_ID", help="Fixes as `archive fixes list` prints them.")
 ]
 SampleDirectory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory that the sample is written into.")
@@ -130,6 +135,12 @@ Limit: TypeAlias = Annotated[
         parser=_within(1, 1_000_000, int),
         help="Print at most this many.",
     ),
+]
+RepairId: TypeAlias = Annotated[
+    UUID | None, typer.Option("--repair-id", metavar="ID", help="The fixes of this repair, which one command made.")
+]
+State: TypeAlias = Annotated[
+    str | None, typer.Option("--state", metavar="STATE", help="Only fixes that are applied, rolled_back or released.")
 ]
 Reason: TypeAlias = Annotated[
     str | None, typer.Option("--reason", metavar="REASON", help="Only what was quarantined for this reason.")

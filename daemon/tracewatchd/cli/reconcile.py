@@ -31,6 +31,7 @@ from tracewatchd.model.findings import ERRORS, FACTS, WARNINGS, Finding, Verdict
 from tracewatchd.model.fixes import BY_DEFAULT
 from tracewatchd.model.selection import Selection
 from tracewatchd.reconcile.plan import SweepPlan
+from tracewatchd.reconcile.report import due_lines
 from tracewatchd.service.assemble import Assembly, Place
 
 _EXAMPLES = ["tracewatchd reconcile --once", "tracewatchd reconcile --once --no-repair --json"]
@@ -89,6 +90,7 @@ async def _sweep_one(assembly: Assembly, place: Place, selection: Selection, *, 
         plan = SweepPlan(selection=selection, fixes=BY_DEFAULT if repair else frozenset())
         result = await assembly.sweep(place, line, plan)
         line.close()
+    await assembly.clock.add_to(result)
     return result
 
 
@@ -107,6 +109,8 @@ def _verdict(results: Sequence[VerificationResult]) -> Verdict:
 def _show(results: Sequence[VerificationResult], out: Output) -> None:
     for result in results:
         _show_one(result, out)
+    for told in due_lines(results):
+        out.line(told)
     out.data(
         {
             "verdict": _verdict(results),

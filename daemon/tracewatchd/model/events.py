@@ -309,7 +309,6 @@ class FixApplied(Event):
     """
 
     event = "fix.applied"
-    level = "warning"
     source: str
     kind: str
     files: int
@@ -332,7 +331,6 @@ class FixRolledBack(Event):
     """What a repair had replaced was put back; no sweep repairs it again until `archive fixes release`."""
 
     event = "fix.rolled_back"
-    level = "warning"
     source: str
     fix_id: str
     kind: str

@@ -95,8 +95,10 @@ class Repairs:
             free = await self._without_held(page)
             acted |= await self._force(self._wanted(free, *FORCED))
             acted |= await self._read_again(self._wanted(free, FixKind.OUTDATED))
-            acted |= await self._write_again(self._wanted(free, FixKind.GONE))
-            left = [finding for finding in free if finding.path not in acted]
+            wanted_back = self._wanted(free, FixKind.GONE)
+            acted |= await self._write_again(wanted_back)
+            # Whoever asks for both wants no row removed of which the file could not be written.
+            left = [finding for finding in free if finding.path not in wanted_back]
             acted |= await self._forget(self._wanted(left, FixKind.GONE_ROWS))
         return frozenset(acted)
 

@@ -1,7 +1,8 @@
-"""One sweep over a source: every directory against its ledger rows, page by page.
+"""One sweep over a source: every directory against its ledger rows and their runs.
 
-Memory is bounded by one directory's names. What the line can put right is offered to it; the rest becomes a finding
-when a second look, at least ``confirm_s`` later, says the same again.
+A directory of which nothing differs is compared as a whole, by fingerprint; any other one page by page, and every file
+of it where bytes must be compared with rows. Memory is bounded by one directory's names. What the line can put right
+is offered to it; the rest becomes a finding when a second look, at least ``confirm_s`` later, says the same again.
 """
 
 from __future__ import annotations
@@ -9,66 +10,44 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_right
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from functools import partial
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from heapq import merge
 from itertools import groupby
-from typing import NamedTuple, TypeAlias
 from uuid import UUID
 
-from tracewatchd.edges.folder import Folder, Listing, Outline, RootIdentity, UnreadableError
+from tracewatchd.edges.folder import Outline, RootIdentity, UnreadableError
 from tracewatchd.ingest.inbox import Receipt
-from tracewatchd.ingest.line import Offload
-from tracewatchd.model.findings import FACTS, FileState, Finding, Kind, Severity, VerificationResult
-from tracewatchd.model.ledger import LedgerRow
-from tracewatchd.model.stamp import Stamp
-from tracewatchd.reconcile.compare import STATE_AFTER, WORK, Known, doubtful, judge
+from tracewatchd.model.findings import FACTS, FileState, Finding, Kind, VerificationResult
+from tracewatchd.model.ledger import LedgerOutline, LedgerRow
+from tracewatchd.model.results import Outcome
+from tracewatchd.model.selection import EVERYTHING
+from tracewatchd.model.stamp import Seen
+from tracewatchd.reconcile.compare import STATE_AFTER, WORK
+from tracewatchd.reconcile.doubts import Doubt, Doubts
+from tracewatchd.reconcile.examine import Examined, Examiner, Judged
+from tracewatchd.reconcile.foreign import all_foreign, foreign_of_day, still_foreign
+from tracewatchd.reconcile.glance import Glance, Glancer, leaves_out_told
 from tracewatchd.reconcile.plan import Each, SweepPlan
-from tracewatchd.reconcile.ports import Offering, Repairing, SweepStore
+from tracewatchd.reconcile.ports import Repairing
+from tracewatchd.reconcile.roots import SHRUNK_BY_AT_LEAST, RootWatch, below
+from tracewatchd.reconcile.setting import SweepSetting
+from tracewatchd.reconcile.tally import Tally
 
 _RECEIPTS_OPEN = 8
-_DOUBTS_OPEN = 10_000
-_SHRUNK_BY_AT_LEAST = 100
-_WORST_FIRST: Sequence[Severity] = ("critical", "error", "warning", "info")
-
-_Doubts: TypeAlias = list[tuple[str, Kind]]
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepLimits:
-    """The sizes and waits of a sweep."""
-
-    page_rows: int
-    confirm_s: float
-    grace_s: float
-    findings_kept: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SweepSetting:
-    """What a sweep works with."""
-
-    folder: Folder
-    store: SweepStore
-    line: Offering
-    limits: SweepLimits
-    still_quarantined: Callable[[LedgerRow], bool]
-    offload: Offload
-    now: Callable[[], datetime]
-
-
-class _Fresh(NamedTuple):
-    """A second look at some paths, and whether the root was still the same after it."""
-
-    stamps: dict[str, Stamp]
-    unreadable: dict[str, str]
-    same_root: bool
+_DAYS_AT_ONCE = 1_000
 
 
 class Sweep:
-    """One quick sweep of a source."""
+    """One sweep of a source, as planned.
+
+    Args:
+        source: what is swept.
+        setting: what it works with.
+        plan: how deep it looks, at what, and what it may put right.
+        repairs: puts right what offering a path to the line does not.
+        each: is told every path.
+    """
 
     def __init__(
         self,
@@ -81,13 +60,21 @@ class Sweep:
     ) -> None:
         self._source = source
         self._set = setting
-        self._repair = bool(plan.fixes)
-        self._selection = plan.selection
-        self._receipts: deque[tuple[Receipt, _Doubts]] = deque()
-        self._doubts: deque[tuple[float, _Doubts]] = deque()
-        self._result = VerificationResult(source, "quick")
-        self._began_s = setting.now().timestamp()
-        self._root: RootIdentity | None = None
+        self._plan = plan
+        self._began_at = setting.now()
+        kept = setting.limits.findings_kept
+        self._tally = Tally(source, plan, findings_kept=kept, began_at=self._began_at, each=each)
+        self._examiner = Examiner(source, setting, plan)
+        self._doubts = Doubts(source, setting, plan, examiner=self._examiner, tally=self._tally, repairs=repairs)
+        self._root = RootWatch(
+            source, setting.folder, setting.store, accepted=plan.accept_gone, may_write=not plan.dry_run
+        )
+        self._glancer = Glancer(source, setting, plan, without_told=leaves_out_told(plan) and each is None)
+        self._receipts: deque[tuple[Receipt, list[Doubt]]] = deque()
+        self._foreign: list[tuple[str, UUID]] = []
+        self._whole: list[str] = []
+        self._read_bytes = 0
+        self._ends_s: float | None = None
 
     async def run(self) -> VerificationResult:
         """Compare everything once.
@@ -96,229 +83,275 @@ class Sweep:
             TransientError, PermanentError: the store failed; nothing that was not compared counts as compared.
         """
         started = _clock()
+        self._ends_s = None if self._plan.budget_s is None else started + self._plan.budget_s
         try:
-            self._root = await self._set.offload(self._set.folder.identity)
+            identity = await self._set.offload(self._set.folder.identity)
             outline = await self._set.offload(self._set.folder.outline)
         except UnreadableError as error:
-            self._not_checked(f"{error.path}: {error.cause}")
-            return self._result
-        await self._compare(outline)
-        await self._finish_receipts(0)
-        await self._finish_doubts(0)
-        self._keep_the_worst()
-        self._result.took_s = round(_clock() - started, 4)
-        return self._result
-
-    async def _compare(self, outline: Outline) -> None:
-        self._result.ignored = outline.ignored
-        for project, cause in outline.unreadable.items():
-            if self._selection.folder in {None, project}:
-                self._unreadable(project, cause)
-        remembered = await self._set.store.ledger_directories(self._source)
-        if remembered and not outline.directories:
-            self._not_checked(f"{self._set.folder.root}: empty, but the ledger knows files in it")
-            remembered = []
-        for directory in _distinct(outline.directories, remembered):
-            if self._selection.covers(directory) and not _is_below(directory, outline.unreadable):
-                await self._directory(directory)
-
-    async def _directory(self, directory: str) -> None:
-        try:
-            listing = await self._set.offload(partial(self._set.folder.listing, directory))
-        except UnreadableError as error:
-            self._unreadable(error.path, error.cause)
-            return
-        self._result.directories += listing.exists
-        self._result.ignored += listing.ignored
-        for path, cause in listing.unreadable.items():
-            self._result.states[FileState.UNREADABLE] += 1
-            self._unreadable(path, cause)
-        absent: _Doubts = []
-        known = 0
-        async for stamps, rows in self._pages(directory, listing):
-            known += len(rows)
-            absent += await self._page(stamps, {p: r for p, r in rows.items() if p not in listing.unreadable})
-        if listing.exists and len(absent) >= _SHRUNK_BY_AT_LEAST and len(absent) * 2 > known:
-            self._not_checked(f"{directory}: {len(absent)} of {known} files are missing from it at once")
+            self._tally.not_checked(f"{error.path}: {error.cause}")
         else:
-            await self._doubt(absent)
+            await self._sweep(identity, outline)
+        return self._tally.finish(_clock() - started)
+
+    async def _sweep(self, identity: RootIdentity, outline: Outline) -> None:
+        self._doubts.root = identity
+        self._tally.result.ignored = outline.ignored
+        remembered = await self._set.store.ledger_outline(self._source)
+        distrust = await self._root.distrust(identity, outline, remembered.directories)
+        if distrust:
+            self._tally.not_checked(distrust)
+            return
+        await self._compare(outline, remembered)
+        await self._finish_receipts(0)
+        await self._doubts.settle()
+        await self._confirm_foreign()
+        await self._remember_days()
+
+    async def _compare(self, outline: Outline, remembered: LedgerOutline) -> None:
+        closed = await self._closed_projects(outline, remembered)
+        directories = [
+            directory
+            for directory in _distinct(outline.directories, remembered.directories)
+            if self._plan.selection.covers(directory) and directory.partition("/")[0] not in closed
+        ]
+        glances = self._glancer.ahead(await self._in_turn(directories), go_on=self._has_budget)
+        async with aclosing(glances):
+            async for glance in glances:
+                await self._directory(glance)
+        if self._is_everything:
+            await self._strays(remembered.strays)
+            await self._look_for_foreign()
+
+    @property
+    def _is_everything(self) -> bool:
+        """Whether the sweep is of the whole source, at once."""
+        plan = self._plan
+        return plan.selection == EVERYTHING and plan.budget_s is None and plan.budget_bytes is None
+
+    async def _closed_projects(self, outline: Outline, remembered: LedgerOutline) -> set[str]:
+        """Project folders of which nothing can be said, told as that."""
+        unreadable = {
+            project: cause
+            for project, cause in outline.unreadable.items()
+            if self._plan.selection.folder in {None, project}
+        }
+        for project, cause in unreadable.items():
+            self._tally.closed(project, cause, below(project, remembered.directories))
+        emptied = await self._root.emptied(outline, list(filter(self._plan.selection.covers, remembered.directories)))
+        for project, sentence in emptied.items():
+            self._tally.not_checked(sentence, below(project, remembered.directories))
+        return {*unreadable, *emptied}
+
+    async def _in_turn(self, directories: Sequence[str]) -> Sequence[str]:
+        """Directories in the order in which they are looked at."""
+        if not self._plan.oldest_first:
+            return directories
+        days = await self._set.store.verified_days(self._source)
+        verified = {day.directory: day.verified_at.timestamp() for day in days if day.depth == self._plan.depth}
+        return sorted(directories, key=lambda directory: (verified.get(directory, 0.0), directory))
+
+    def _has_budget(self) -> bool:
+        if self._ends_s is not None and self._whole and _clock() >= self._ends_s:
+            return False
+        limit_bytes = self._plan.budget_bytes
+        return limit_bytes is None or not self._read_bytes or self._read_bytes < limit_bytes
+
+    # ---- one directory
+
+    async def _directory(self, glance: Glance) -> None:
+        survey, directory = glance.survey, glance.survey.directory
+        if glance.closed:
+            self._tally.closed(directory, glance.closed.cause, [directory])
+            return
+        self._tally.result.directories += survey.exists
+        self._tally.result.ignored += survey.ignored
+        self._tally.day(directory)
+        self._whole.append(directory)
+        self._read_bytes += survey.read_bytes
+        if glance.is_same and glance.summary.quarantined <= self._set.limits.page_rows:
+            await self._same(glance)
+        else:
+            await self._compare_files(glance)
+        if self._looks_for_foreign and not self._is_everything:
+            found = await foreign_of_day(self._set.store, directory, glance.summary.run_ids)
+            self._foreign += [(directory, run_id) for run_id in found]
+
+    async def _same(self, glance: Glance) -> None:
+        """Everything is loaded but what is in quarantine, which is judged one by one."""
+        survey = glance.survey
+        rows: dict[str, LedgerRow] = {}
+        if glance.summary.quarantined:
+            limit = self._set.limits.page_rows
+            found = await self._set.store.quarantined_in(self._source, survey.directory, limit)
+            rows = {row.path: row for row in found}
+        seen = survey.seen() if rows else {}
+        rows = {path: row for path, row in rows.items() if path in seen}
+        paths = (path for path in survey.paths() if path not in rows)
+        self._tally.same(survey.directory, len(survey.lines) - len(rows), paths)
+        await self._page({path: seen[path] for path in rows}, rows)
+
+    async def _compare_files(self, glance: Glance) -> None:
+        survey, directory = glance.survey, glance.survey.directory
+        for path, cause in survey.unreadable.items():
+            self._tally.count(path, FileState.UNREADABLE)
+            self._tally.closed(path, cause, [directory])
+        absent: list[Doubt] = []
+        known = 0
+        async for seen, rows in self._pages(directory, survey.seen()):
+            readable = {path: row for path, row in rows.items() if path not in survey.unreadable}
+            left, told = await self._page(seen, readable)
+            known += len(rows) - told
+            absent += left
+        if survey.exists and _has_shrunk(len(absent), known) and not self._root.accepts(directory):
+            sentence = f"{directory}: {len(absent)} of {known} files are missing from it at once"
+            self._tally.not_checked(sentence, [directory])
+        else:
+            await self._doubts.add(absent)
 
     async def _pages(
-        self, directory: str, listing: Listing
-    ) -> AsyncIterator[tuple[Mapping[str, Stamp], Mapping[str, LedgerRow]]]:
+        self, directory: str, files: Mapping[str, Seen]
+    ) -> AsyncIterator[tuple[Mapping[str, Seen], Mapping[str, LedgerRow]]]:
         """The directory's files and ledger rows side by side, a page of ledger rows at a time."""
-        files = list(listing.stamps)
+        paths = list(files)
         position, after, limit = 0, "", self._set.limits.page_rows
         while True:
             rows = await self._set.store.ledger_page(self._source, directory, after, limit)
             last = len(rows) < limit
             after = "" if last else rows[-1].path
-            end = len(files) if last else bisect_right(files, after)
-            yield {path: listing.stamps[path] for path in files[position:end]}, {row.path: row for row in rows}
+            end = len(paths) if last else bisect_right(paths, after)
+            yield {path: files[path] for path in paths[position:end]}, {row.path: row for row in rows}
             if last:
                 return
             position = end
 
-    async def _page(self, stamps: Mapping[str, Stamp], rows: Mapping[str, LedgerRow]) -> _Doubts:
-        """Judge one page: counts states, offers work, doubts the rest; returns files that are nowhere any more."""
-        judged = self._judge(stamps, rows, await self._known(rows.values(), stamps.__contains__))
-        absent: _Doubts = [(path, kind) for path, kind in judged if path not in stamps and kind is not Kind.MOVED]
-        work = [(path, kind) for path, kind in judged if self._repair and kind in WORK]
-        settled = {*absent, *work}
-        await self._doubt([doubt for doubt in judged if doubt not in settled])
+    async def _page(self, seen: Mapping[str, Seen], rows: Mapping[str, LedgerRow]) -> tuple[list[Doubt], int]:
+        """Judge some paths: counts states, offers work, doubts the rest.
+
+        Returns files that are nowhere any more, and how many others were told as gone before.
+        """
+        examined = await self._examiner.examine(seen, rows)
+        self._say_unread(examined)
+        told = await self._told(seen, rows)
+        work: dict[str, Judged] = {}
+        doubts: list[Doubt] = []
+        absent: list[Doubt] = []
+        for path, judged in examined.judged.items():
+            if path in told and judged.kind is not Kind.LOST:
+                self._tally.name(path, Kind.GONE)
+            elif self._is_work(path, judged, seen):
+                work[path] = judged
+            elif judged.kind:
+                (doubts if path in seen or judged.kind is Kind.MOVED else absent).append(Doubt(path, judged.kind))
+            elif judged.state:
+                self._tally.count(path, judged.state)
+        await self._doubts.add(doubts)
         await self._offer(work)
-        return absent
+        return absent, len(told)
 
-    async def _known(self, rows: Iterable[LedgerRow], on_disk: Callable[[str], bool]) -> Known:
-        rows = [row for row in rows if row.state == "acknowledged"]
-        versions = await self._set.store.row_versions({row.run_id for row in rows if row.run_id})
-        asked = doubtful(rows, versions, on_disk)
-        if not asked:
-            return Known(versions)
-        acknowledging = await self._set.store.ledger_of_runs(asked)
-        own = [row for source, row in acknowledging if source == self._source]
-        fresh = await self._set.offload(partial(self._look, [row.path for row in own]))
-        return Known(
-            versions,
-            acknowledged=_held(row for _, row in acknowledging),
-            live=_held(row for row in own if fresh.stamps.get(row.path) == row.stamp),
+    async def _told(self, seen: Mapping[str, Seen], rows: Mapping[str, LedgerRow]) -> set[str]:
+        """Files that are not there and were told as gone; what has come back is forgotten."""
+        told = await self._set.store.told_gone(self._source, rows) if rows else set()
+        back = [path for path in told if path in seen]
+        if back and not self._plan.dry_run:
+            await self._set.store.untell_gone(self._source, back)
+        return told - seen.keys() if leaves_out_told(self._plan) else set()
+
+    def _say_unread(self, examined: Examined) -> None:
+        for path, cause in examined.unreadable.items():
+            self._tally.unreadable_file(path, cause)
+        limit = self._set.limits.max_file_bytes
+        for path in examined.unread:
+            sentence = f"{path}: larger than ingest.max_file_bytes ({limit}), so it was not read"
+            self._tally.not_checked(sentence, [path.rpartition("/")[0]])
+
+    # ---- the line
+
+    def _is_work(self, path: str, judged: Judged, seen: Mapping[str, Seen]) -> bool:
+        kind = Kind.STALE if judged.is_touched else judged.kind
+        return kind in WORK and path in seen and not self._plan.dry_run and self._doubts.wants(kind)
+
+    async def _offer(self, work: Mapping[str, Judged]) -> None:
+        held = await self._doubts.held(work, [one.row for one in work.values()])
+        free = [Doubt(path, one.kind or Kind.STALE) for path, one in work.items() if not held.has(path, one.row)]
+        await self._doubts.add(
+            [Doubt(path, one.kind) for path, one in work.items() if one.kind and held.has(path, one.row)]
         )
-
-    def _judge(self, stamps: Mapping[str, Stamp], rows: Mapping[str, LedgerRow], known: Known) -> _Doubts:
-        """Possible findings of some paths; those that merely have a state are counted."""
-        kinds = []
-        for path in sorted(stamps.keys() | rows.keys()):
-            judged = judge(stamps.get(path), rows.get(path), known, self._set.still_quarantined)
-            if isinstance(judged, Kind):
-                kinds.append((path, judged))
-            elif judged is not None:
-                self._count(path, judged)
-        return kinds
-
-    def _count(self, path: str, state: FileState) -> None:
-        self._result.states[state] += 1
-        if state is FileState.QUARANTINED:
-            self._found(Kind.QUARANTINED, path)
-        elif state is FileState.UNREADABLE:
-            self._found(Kind.UNREADABLE, path)
-
-    async def _offer(self, work: _Doubts) -> None:
-        if work:
+        for path, one in work.items():
+            if not one.kind and one.state and held.has(path, one.row):
+                self._tally.count(path, one.state)
+        if free:
             # Whatever the ledger said a moment ago made these work: the line need not ask it again.
-            receipt = await self._set.line.offer([path for path, _ in work], reread=True)
-            self._receipts.append((receipt, work))
+            receipt = await self._set.line.offer([path for path, _ in free], reread=True)
+            self._receipts.append((receipt, free))
         await self._finish_receipts(_RECEIPTS_OPEN)
 
     async def _finish_receipts(self, left_open: int) -> None:
         while len(self._receipts) > left_open:
             receipt, work = self._receipts.popleft()
             outcomes = await receipt.wait()
-            undone: _Doubts = []
-            for path, kind in work:
-                self._result.outcomes[outcomes[path]] += 1
-                state = STATE_AFTER.get(outcomes[path])
-                if state is FileState.PENDING:
-                    undone.append((path, kind))
-                elif state:
-                    self._count(path, state)
-            await self._doubt(undone)
+            self._tally.result.outcomes.update(outcomes[path] for path, _ in work)
+            await self._doubts.add([doubt for one in work for doubt in self._after(one, outcomes[one.path])])
 
-    async def _doubt(self, doubts: _Doubts) -> None:
-        if doubts:
-            self._doubts.append((_clock() + self._set.limits.confirm_s, doubts))
-            await self._finish_doubts(_DOUBTS_OPEN)
+    def _after(self, work: Doubt, outcome: Outcome) -> Iterable[Doubt]:
+        """What is still to be doubted of a path that the line has dealt with."""
+        state = STATE_AFTER.get(outcome)
+        if state is FileState.PENDING:
+            return [work]
+        if outcome not in {Outcome.UNCHANGED, Outcome.ALREADY_LOADED} or work.kind is not Kind.STALE:
+            self._tally.result.fixed[work.kind] += state in {FileState.LOADED, FileState.SUPERSEDED}
+        if state is FileState.SUPERSEDED:
+            # Nothing may explain the newer row any more: this file's ledger row could have been the last that did.
+            return [Doubt(work.path, Kind.MISMATCH)]
+        if state is FileState.UNREADABLE:
+            self._tally.unreadable_file(work.path, FACTS[Kind.UNREADABLE].meaning)
+        elif state:
+            self._tally.count(work.path, state)
+        return []
 
-    async def _finish_doubts(self, left_open: int) -> None:
-        while sum(len(doubts) for _, doubts in self._doubts) > left_open:
-            due, doubts = self._doubts.popleft()
-            await asyncio.sleep(max(0.0, due - _clock()))
-            for start in range(0, len(doubts), self._set.limits.page_rows):
-                await self._look_again(dict(doubts[start : start + self._set.limits.page_rows]))
+    # ---- what no directory holds
 
-    async def _look_again(self, doubts: Mapping[str, Kind]) -> None:
-        """The second look: a fresh stat, ledger row and row for each; only what says the same is a finding."""
-        fresh = await self._set.offload(partial(self._look, list(doubts)))
-        if not fresh.same_root:
-            self._not_checked(f"{self._set.folder.root}: another directory, or none, since the sweep began")
+    async def _strays(self, paths: Sequence[str]) -> None:
+        """Ledger rows at paths where no run file can be."""
+        limit = self._set.limits.page_rows
+        for start in range(0, len(paths), limit):
+            rows = await self._set.store.ledger_rows(self._source, paths[start : start + limit])
+            absent, _ = await self._page({}, rows)
+            await self._doubts.add(absent)
+
+    @property
+    def _looks_for_foreign(self) -> bool:
+        return self._plan.depth != "quick" and self._set.foreign
+
+    async def _look_for_foreign(self) -> None:
+        if self._looks_for_foreign:
+            self._foreign += [("", run_id) for run_id in await all_foreign(self._set.store)]
+
+    async def _confirm_foreign(self) -> None:
+        """Look at rows that no file explains once more."""
+        if not self._foreign:
             return
-        for path, cause in fresh.unreadable.items():
-            self._result.states[FileState.UNREADABLE] += 1
-            self._found(Kind.UNREADABLE, path, detail=cause)
-        readable = [path for path in doubts if path not in fresh.unreadable]
-        rows = await self._set.store.ledger_rows(self._source, readable)
-        known = await self._known(rows.values(), fresh.stamps.__contains__)
-        for path, kind in self._judge(fresh.stamps, rows, known):
-            if kind is doubts[path] and not self._is_young(kind, fresh.stamps.get(path)):
-                self._found(kind, path, rows.get(path))
-            if path in fresh.stamps:
-                self._result.states[FileState.PENDING] += 1
+        await asyncio.sleep(self._set.limits.confirm_s)
+        days = {run_id: directory for directory, run_id in self._foreign}
+        for run_id in await still_foreign(self._set.store, list(days)):
+            self._tally.name(str(run_id), Kind.FOREIGN)
+            meaning = FACTS[Kind.FOREIGN].meaning
+            self._tally.found(Finding(Kind.FOREIGN, None, meaning, str(run_id)), days[run_id] or None)
 
-    def _look(self, paths: Sequence[str]) -> _Fresh:
-        fresh: dict[str, Stamp] = {}
-        unreadable: dict[str, str] = {}
-        with self._set.folder.reader() as reader:
-            for path in paths:
-                try:
-                    if stamp := reader.stamp(path):
-                        fresh[path] = stamp
-                except UnreadableError as error:
-                    unreadable[path] = error.cause
-        return _Fresh(fresh, unreadable, self._is_same_root())
+    async def _remember_days(self) -> None:
+        """Note which project-days were compared whole, and what was said of them."""
+        days = [day for directory in self._whole if (day := self._tally.day(directory)).checked]
+        if not self._plan.dry_run:
+            for start in range(0, len(days), _DAYS_AT_ONCE):
+                part = days[start : start + _DAYS_AT_ONCE]
+                await self._set.store.remember_days(self._source, self._plan.depth, self._began_at, part)
 
-    def _is_same_root(self) -> bool:
-        try:
-            return self._set.folder.identity() == self._root
-        except UnreadableError:
-            return False
 
-    def _is_young(self, kind: Kind, stamp: Stamp | None) -> bool:
-        """Whether a difference is work in progress: the file changed after the sweep began, or within ``grace_s``."""
-        if kind not in WORK or stamp is None:
-            return False
-        now_s = self._set.now().timestamp()
-        # abs: a file from a host whose clock runs ahead would stay young until then.
-        return abs(now_s - stamp.ctime_ns / 1e9) < max(self._set.limits.grace_s, now_s - self._began_s)
-
-    def _not_checked(self, sentence: str) -> None:
-        if sentence not in self._result.unchecked:
-            self._result.unchecked.append(sentence)
-
-    def _unreadable(self, path: str, cause: str) -> None:
-        self._not_checked(f"{path}: {cause}")
-        self._found(Kind.UNREADABLE, path, detail=cause)
-        if len(self._result.closed) < self._set.limits.findings_kept:
-            self._result.closed[path] = cause
-
-    def _found(self, kind: Kind, path: str, row: LedgerRow | None = None, *, detail: str = "") -> None:
-        self._result.counts[kind] += 1
-        run_id = str(row.run_id) if row and row.run_id else None
-        self._result.findings.append(Finding(kind, path, detail or FACTS[kind].meaning, run_id))
-        if len(self._result.findings) > 2 * self._set.limits.findings_kept:
-            self._keep_the_worst()
-
-    def _keep_the_worst(self) -> None:
-        """Keep as many findings as are wanted: the worst, in one order, so that each sweep keeps the same ones."""
-        found = self._result.findings
-        found.sort(key=_rank)
-        del found[self._set.limits.findings_kept :]
+def _has_shrunk(absent: int, known: int) -> bool:
+    return absent >= SHRUNK_BY_AT_LEAST and absent * 2 > known
 
 
 def _distinct(*sorted_directories: Iterable[str]) -> Iterable[str]:
     return (directory for directory, _ in groupby(merge(*sorted_directories)))
-
-
-def _held(rows: Iterable[LedgerRow]) -> set[tuple[UUID, bytes]]:
-    return {(row.run_id, row.file_sha256) for row in rows if row.run_id and row.file_sha256}
-
-
-def _rank(finding: Finding) -> tuple[int, bool, str, str]:
-    # Quarantined files can be many, stand for long and have a list of their own: they hide nothing else.
-    is_listed_elsewhere = finding.kind is Kind.QUARANTINED
-    return _WORST_FIRST.index(finding.severity), is_listed_elsewhere, finding.path, finding.kind
-
-
-def _is_below(directory: str, folders: Mapping[str, str]) -> bool:
-    return directory.partition("/")[0] in folders
 
 
 def _clock() -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -39,8 +39,9 @@ from tracewatchd.model.layout import encode_path
 from tracewatchd.model.retention import Retention
 from tracewatchd.reconcile.plan import Each, SweepPlan
 from tracewatchd.reconcile.ports import Repairing
-from tracewatchd.reconcile.repair import Repairs, RepairSetting
-from tracewatchd.reconcile.sweep import Sweep, SweepLimits, SweepSetting
+from tracewatchd.reconcile.repair import Provider, Repairs, RepairSetting
+from tracewatchd.reconcile.setting import SweepLimits, SweepSetting
+from tracewatchd.reconcile.sweep import Sweep
 from tracewatchd.service.hints import HintSetting, RootListener
 from tracewatchd.service.leases import Duty, sweep_lease
 from tracewatchd.service.memory import collect_seldom, keep_freed_memory
@@ -179,7 +180,14 @@ class Assembly:
         )
 
     def repairs(
-        self, place: Place, line: Line, *, repair_id: UUID, fixes: Collection[FixKind], out: Path | None = None
+        self,
+        place: Place,
+        line: Line,
+        *,
+        repair_id: UUID,
+        fixes: Collection[FixKind],
+        out: Path | None = None,
+        providers: Sequence[Provider] = (),
     ) -> Repairs:
         """What puts a source's findings right; the line is one that keeps the same journal."""
         setting = RepairSetting(
@@ -193,7 +201,7 @@ class Assembly:
             offload=self._read,
             tell=self.tell,
         )
-        return Repairs(place.source, setting, repair_id=repair_id, fixes=fixes, out=out)
+        return Repairs(place.source, setting, repair_id=repair_id, fixes=fixes, out=out, providers=providers)
 
     async def sweep(
         self,
@@ -220,10 +228,15 @@ class Assembly:
                 confirm_s=sweep.confirm_s,
                 grace_s=sweep.grace_s,
                 findings_kept=sweep.findings_told,
+                max_file_bytes=self.settings.ingest.max_file_bytes,
             ),
             still_quarantined=self.rules().still_quarantined,
             offload=self.offload,
+            read=self._read,
+            budget=self._budget,
             now=_now,
+            # Rows that no file explains belong to no source: one of them looks for them.
+            foreign=place is self.places[0],
         )
         async with sweep_lease(
             place.source,

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Protocol
 
 from tracewatchd.model.errors import TransientError
 from tracewatchd.model.events import DayDue, Tell
-from tracewatchd.model.findings import VerificationResult
+from tracewatchd.model.findings import DueDay, VerificationResult
 from tracewatchd.model.retention import Kept, Retained, Retention, VerifiedDay, due_days
 
 _LOOK_S = 600.0
@@ -75,9 +75,7 @@ class RetentionClock:
             key = (day.source, day.directory)
             if key not in self._told:
                 self._told.add(key)
-                fields = asdict(day)
-                del fields["directory"]
-                self._tell(DayDue(**fields))
+                self._tell(_event(day))
 
     async def retained(self, source: str) -> Retained:
         """What will soon be deleted of a source, and what was.
@@ -103,3 +101,7 @@ class RetentionClock:
             result.unchecked.append(f"which days LangSmith will soon delete: {error}")
         else:
             result.due, result.past = retained.due, retained.past
+
+
+def _event(day: DueDay) -> DayDue:
+    return DayDue(source=day.source, project=day.project, day=day.day, days_left=day.days_left, why=day.why)

@@ -214,9 +214,9 @@ class TraceDatabase:
         """How many files below a folder are known and not told as gone, counted no further than the limit."""
         return await self._read(sweeps.known_below, source, folder, limit)
 
-    async def told_gone(self, source: str, directory: str) -> set[str]:
-        """The files of one directory that were told as gone."""
-        return await self._read(sweeps.told_gone, source, directory)
+    async def told_gone(self, source: str, paths: Iterable[str]) -> set[str]:
+        """Those of these files that were told as gone."""
+        return {row["path"] for row in await self._read(_fetch, "told_gone", source, list(paths))}
 
     async def tell_gone(self, source: str, paths: Sequence[str]) -> None:
         """Remember that these files were told as gone."""
@@ -259,7 +259,7 @@ class TraceDatabase:
         Raises:
             PoisonError: a record cannot be stored, so that no row can be what it says.
         """
-        return await self._read(sweeps.differing, records, content=True)
+        return await self._read(sweeps.differing, records)
 
     async def runs_by_id(self, run_ids: Iterable[UUID]) -> list[StoredRun]:
         """These runs, as far as they have rows."""

@@ -15,6 +15,7 @@ from tracewatchd.model.record import TraceRecord
 from tracewatchd.store.commit import columns_of
 from tracewatchd.store.connect import Connection
 from tracewatchd.store.queries import ledger_row
+from tracewatchd.store.sqlstate import classifying
 from tracewatchd.store.statements import statement
 
 _ENCODER = msgspec.json.Encoder(decimal_format="string")
@@ -62,11 +63,6 @@ async def known_below(connection: Connection, schema: str, source: str, folder: 
     return int(row["files"])
 
 
-async def told_gone(connection: Connection, schema: str, source: str, directory: str) -> set[str]:
-    """The files of one directory that were told as gone."""
-    return {row["path"] for row in await connection.fetch(statement("told_gone", schema), source, *Between.of(directory))}
-
-
 async def remember_days(
     connection: Connection, schema: str, source: str, depth: Depth, began_at: datetime, days: Iterable[DayResult]
 ) -> None:
@@ -97,9 +93,14 @@ async def unexplained(connection: Connection, schema: str, run_ids: str) -> list
 async def differing(
     connection: Connection, schema: str, records: Sequence[TraceRecord]
 ) -> Mapping[int, tuple[str, ...]]:
-    """Which of these files' rows came from the same bytes and hold something else: by position, the columns."""
+    """Which of these files' rows came from the same bytes and hold something else: by position, the columns.
+
+    Raises:
+        PoisonError: a record cannot be stored, so that no row can be what it says.
+    """
     columns = _ENCODER.encode([_numbered(number, record) for number, record in enumerate(records)])
-    rows = await connection.fetch(statement("differing", schema), columns, [record.data for record in records])
+    with classifying(content=True):
+        rows = await connection.fetch(statement("differing", schema), columns, [record.data for record in records])
     return {row["number"]: tuple(row["columns"]) for row in rows}
 
 

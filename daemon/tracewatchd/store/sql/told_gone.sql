@@ -1,2 +1,2 @@
--- Files between two paths that were told as gone.
-SELECT path FROM {schema}.gone WHERE source = $1 AND path > $2 AND path < $3
+-- Those of these files that were told as gone.
+SELECT path FROM {schema}.gone WHERE source = $1 AND path = ANY ($2::text[])

@@ -1,0 +1,85 @@
+"""A directory at one glance: walked here while Postgres sums up what it knows of it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+
+from tracewatchd.edges.folder import UnreadableError
+from tracewatchd.edges.survey import Survey
+from tracewatchd.model.fixes import FixKind
+from tracewatchd.model.ledger import DirectorySummary
+from tracewatchd.reconcile.plan import SweepPlan
+from tracewatchd.reconcile.setting import SweepSetting
+
+_AHEAD = 2
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """One directory: what was walked, what the ledger sums up to, and whether the rows agree with that sum."""
+
+    survey: Survey
+    summary: DirectorySummary
+    runs_agree: bool
+    closed: UnreadableError | None = None
+
+    @property
+    def is_same(self) -> bool:
+        """Whether files, ledger and rows hold the same: every file is loaded, but for those in quarantine."""
+        return self.runs_agree and self.survey.fingerprint == self.summary.fingerprint
+
+
+class Glancer:
+    """Takes glances at directories of one source."""
+
+    def __init__(self, source: str, setting: SweepSetting, plan: SweepPlan, *, without_told: bool) -> None:
+        self._source = source
+        self._set = setting
+        self._depth = plan.depth
+        self._without_told = without_told
+        self._read_up_to = setting.limits.max_file_bytes if plan.depth == "full" else None
+
+    async def ahead(self, directories: Iterable[str], *, go_on: Callable[[], bool]) -> AsyncGenerator[Glance, None]:
+        """Glances in order, a few of them begun before they are asked for; none is begun once ``go_on`` says no."""
+        begun: deque[asyncio.Task[Glance]] = deque()
+        try:
+            for directory in directories:
+                if not go_on():
+                    break
+                begun.append(asyncio.create_task(self._at(directory)))
+                if len(begun) > _AHEAD:
+                    yield await begun.popleft()
+            while begun:
+                yield await begun.popleft()
+        finally:
+            for task in begun:
+                task.cancel()
+            await asyncio.gather(*begun, return_exceptions=True)
+
+    async def _at(self, directory: str) -> Glance:
+        walk = partial(self._set.folder.survey, directory, read_up_to=self._read_up_to)
+        walking = asyncio.ensure_future(self._set.offload(walk))
+        try:
+            summary = await self._set.store.directory_summary(
+                self._source, directory, with_sha256=self._depth == "full", without_told=self._without_told
+            )
+            # A deep sweep judges each file anyway.
+            agree = self._depth != "deep" and await self._set.store.runs_agree(summary)
+            return await self._walked(walking, summary, runs_agree=agree)
+        finally:
+            walking.cancel()
+
+    async def _walked(self, walking: asyncio.Future[Survey], summary: DirectorySummary, *, runs_agree: bool) -> Glance:
+        try:
+            return Glance(await walking, summary, runs_agree)
+        except UnreadableError as error:
+            return Glance(Survey(error.path), summary, runs_agree=False, closed=error)
+
+
+def leaves_out_told(plan: SweepPlan) -> bool:
+    """Whether files that were told as gone are left alone: unless something is to be done about them."""
+    return not plan.fixes & {FixKind.GONE, FixKind.GONE_ROWS}
