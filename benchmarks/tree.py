@@ -23,6 +23,14 @@ def write_tree(root: Path, files: int) -> tuple[int, int]:
     return files, size
 
 
+def write_small_tree(root: Path, files: int) -> None:
+    """Write runs to the places of a sample, without what they would hold."""
+    for file in generate(files, SEED):
+        path = place(root, file)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b'{"id":"%s","start_time":"%s"}' % (str(file.run_id).encode(), path.parent.name.encode()))
+
+
 def place(root: Path, file: SampleFile) -> Path:
     """Where the file belongs under the root."""
     return root / os.fsdecode(decode_path(file.path))

@@ -30,6 +30,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from tracewatchd.model.errors import ConfigError
+from tracewatchd.model.fixes import FixKind
 from tracewatchd.model.layout import encode_path
 
 PREFIX = "TRACEWATCHD_"
@@ -224,6 +225,37 @@ class Sweep(_Section):
     grace_s: float = Field(default=60, ge=0, le=86_400, description="Age below which a difference is work in progress")
     page_rows: int = Field(default=1_000, ge=1, le=10_000, description="Rows asked for at once")
     findings_told: int = Field(default=50, ge=0, le=10_000, description="Findings told one by one; the rest is counted")
+    full_interval_s: float = Field(
+        default=600,
+        ge=0,
+        le=604_800,
+        description="Time between two rolling full sweeps, which read project-days, the least recently verified ones"
+        " first; 0: none",
+    )
+    full_budget_s: float = Field(
+        default=30, ge=0, le=86_400, description="Time after which a rolling full sweep begins no other project-day"
+    )
+    deep_interval_s: float = Field(
+        default=3_600,
+        ge=0,
+        le=604_800,
+        description="Time between two rolling deep sweeps, which compare project-days with their whole rows; 0: none",
+    )
+    deep_budget_s: float = Field(
+        default=60, ge=0, le=86_400, description="Time after which a rolling deep sweep begins no other project-day"
+    )
+    budget_bytes: int = Field(
+        default=4_096 * _MIB,
+        ge=1,
+        le=1_048_576 * _MIB,
+        description="Bytes that were read after which a rolling sweep begins no other project-day",
+    )
+    repairs: Annotated[tuple[FixKind, ...], _Allowed(f"a list of {', '.join(FixKind)}; with missing and stale")] = (
+        Field(
+            default=(FixKind.MISSING, FixKind.STALE),
+            description="Findings that the daemon repairs by itself, without asking",
+        )
+    )
 
 
 class KeptProject(_Section):
@@ -375,7 +407,9 @@ SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _document
 """Every setting by its key, in the order of the model."""
 _SECTIONS = tuple(Settings.model_fields)
 _PARTS: Mapping[str, type[_Section]] = {"watch.roots": Root, "retention.projects": KeptProject}
-"""What the settings that are lists are made of."""
+"""What the settings that are lists of tables are made of."""
+_BETWEEN: Mapping[str, str] = {"watch.roots": ":", "sweep.repairs": ","}
+"""What stands between the parts of a list in a variable that is no JSON."""
 
 # ---------------------------------------------------------------------------------------------------------------------
 # The places where settings are given
@@ -415,11 +449,11 @@ def _from_environment(environ: Mapping[str, str], faults: list[str]) -> _Layer:
 
 
 def _parsed(key: str, value: str) -> object:
-    """A variable's value: text, except that lists are JSON, and roots may be paths with colons between them."""
-    if key not in _PARTS:
+    """A variable's value: text, except that lists are JSON, or what some of them have between their parts."""
+    if key not in _PARTS.keys() | _BETWEEN.keys():
         return value
-    if key == "watch.roots" and not value.startswith("["):
-        return [path for path in value.split(":") if path]
+    if key in _BETWEEN and not value.startswith("["):
+        return [part for part in value.split(_BETWEEN[key]) if part]
     try:
         return json.loads(value)
     except ValueError:
@@ -650,7 +684,15 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
             )
         elif _overlap(one.path, other.path):
             yield "watch.roots", f"{one.path} and {other.path} overlap; no root may be equal to or inside another"
+    yield from _doubtful_repairs(frozenset(settings.sweep.repairs))
     yield from _doubtful_projects(settings)
+
+
+def _doubtful_repairs(repairs: frozenset[FixKind]) -> Iterator[tuple[str, str]]:
+    if not {FixKind.MISSING, FixKind.STALE} <= repairs:
+        yield "sweep.repairs", "missing and stale must be in it: a hint that was lost is made good by them"
+    if {FixKind.GONE, FixKind.GONE_ROWS} <= repairs:
+        yield "sweep.repairs", "gone writes files again, gone-rows forgets them; only one of them can be in it"
 
 
 def _doubtful_projects(settings: Settings) -> Iterator[tuple[str, str]]:

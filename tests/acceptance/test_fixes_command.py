@@ -11,10 +11,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from damage import digest
 from one_shot import Desk, body
 from postgres import run_now
 from repairs import finding, workshop
-from row_digests import digest_of
 from run_files import run_id, run_path
 from running import COMMAND, PATIENCE_S, command
 from stores import plainly
@@ -28,15 +28,15 @@ HURT = "UPDATE runs SET extracted_at = '2099-01-01', data = data || '{\"text\": 
 class Bench(Desk):
     """A desk whose three runs were hurt and repaired."""
 
-    before = ""
+    before: Any = None
     repair_id = UUID(int=7)
 
-    def digest(self) -> str:
+    def digest(self) -> Any:
         """Everything in runs and ledger."""
 
-        async def ask() -> str:
+        async def ask() -> Any:
             async with plainly(self.database) as plain:
-                return await digest_of(plain)
+                return await digest(plain)
 
         return run_now(ask())
 
@@ -140,7 +140,7 @@ def test_a_repair_is_rolled_back(bench: Bench) -> None:
 
 
 def test_later_fixes_are_rolled_back_first(bench: Bench) -> None:
-    """Fixes of one run can be named in any order: the newest goes first, so that each is the last word about its run."""
+    """Fixes of one run can be named in any order: the newest goes first, as only it is the last word about its run."""
     bench.repair_id = uuid4()
     _repair(bench)
     named = [fix["fix_id"] for fix in reversed(bench.fixes())]

@@ -14,8 +14,8 @@ from uuid import UUID
 import msgspec
 import pytest
 
+from damage import digest
 from repairs import Workshop, finding, workshop
-from row_digests import digest_of
 from run_files import put, run_body, run_id, run_path
 from stores import Plain
 from sweeps import SOURCE
@@ -72,7 +72,7 @@ async def test_a_mismatch_becomes_what_its_file_says(tmp_path: Path, database: s
     async with workshop(tmp_path, database, EVERY) as shop:
         paths = await loaded(shop)
         await connection.execute(f"{ALTER} WHERE run_id = $1", run_id(2))
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.MISMATCH, paths[1], run_id(2))]) == {paths[1]}
         assert await rows_of(connection) == {run_id(number): "hello" for number in (1, 2, 3)}
         (fix,) = await shop.fixes()
@@ -80,7 +80,7 @@ async def test_a_mismatch_becomes_what_its_file_says(tmp_path: Path, database: s
         (told,) = (event for event in shop.told if isinstance(event, FixApplied))
         assert (told.kind, told.files, told.repair_id) == ("mismatch", 1, str(fix.repair_id))
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_an_altered_file_is_taken_as_it_is_now(tmp_path: Path, database: str, connection: Plain) -> None:
@@ -90,13 +90,13 @@ async def test_an_altered_file_is_taken_as_it_is_now(tmp_path: Path, database: s
         place = shop.root / path
         alter(place, run_body(1, text="hallo"))
         await restamp(connection, place, path)
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.ALTERED, path, run_id(1))]) == {path}
         assert await rows_of(connection) == {run_id(1): "hallo"}
         (fix,) = await shop.fixes()
         assert fix.kind is FixKind.ALTERED
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 @pytest.mark.parametrize("age_days", [1, 9], ids=["newest", "oldest"])
@@ -133,13 +133,13 @@ async def test_a_file_altered_into_nothing_is_quarantined(
     """A run none of whose files can be stored keeps its row, and the quarantine is kept in the journal."""
     async with workshop(tmp_path, database, EVERY) as shop:
         (path,) = await loaded(shop, 1)
-        before = await digest_of(connection)
+        before = await digest(connection)
         (tmp_path / path).write_bytes(junk)
         assert await shop.repairs.fix([finding(Kind.ALTERED, path, run_id(1))]) == {path}
         assert await connection.fetchval("SELECT state FROM ledger") == "quarantined"
         assert await rows_of(connection) == {run_id(1): "hello"}
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_a_run_whose_files_are_not_there_is_not_touched(tmp_path: Path, database: str, connection: Plain) -> None:
@@ -147,10 +147,10 @@ async def test_a_run_whose_files_are_not_there_is_not_touched(tmp_path: Path, da
     async with workshop(tmp_path, database, EVERY) as shop:
         (path,) = await loaded(shop, 1)
         (tmp_path / path).unlink()
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.MISMATCH, path, run_id(1))]) == frozenset()
         assert await shop.fixes() == []
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_files_larger_than_the_budget_are_written_one_by_one(
@@ -164,12 +164,12 @@ async def test_files_larger_than_the_budget_are_written_one_by_one(
             put(tmp_path, path, run_body(1, age_days=day, text=str(day), size_bytes=300_000))
         await shop.load(*paths)
         await connection.execute(ALTER)
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.MISMATCH, paths[3], run_id(1))]) == {paths[3]}
         assert await rows_of(connection) == {run_id(1): "1"}
         assert len(await shop.fixes()) > 1
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_what_is_not_wanted_is_left(tmp_path: Path, database: str, connection: Plain) -> None:
@@ -177,10 +177,10 @@ async def test_what_is_not_wanted_is_left(tmp_path: Path, database: str, connect
     async with workshop(tmp_path, database, {FixKind.GONE}) as shop:
         (path,) = await loaded(shop, 1)
         await connection.execute(ALTER)
-        before = await digest_of(connection)
+        before = await digest(connection)
         every = [finding(kind, path, run_id(1)) for kind in Kind if kind is not Kind.GONE]
         assert await shop.repairs.fix(every) == frozenset()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_what_is_held_is_left(tmp_path: Path, database: str, connection: Plain) -> None:
@@ -205,18 +205,18 @@ async def test_an_outdated_row_is_derived_again(tmp_path: Path, database: str, c
         # Older rules than the first do not exist, so the row is one of theirs only as far as the guard can see.
         await connection.execute("ALTER TABLE runs DROP CONSTRAINT runs_rules_are_positive")
         await connection.execute("UPDATE runs SET rules = 0, name = 'as it was'")
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.OUTDATED, path, run_id(1))]) == {path}
         assert await connection.fetchval("SELECT rules || name FROM runs") == "1agent"
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_a_file_that_is_gone_is_written_from_its_row(tmp_path: Path, database: str, connection: Plain) -> None:
     """It lies where it was, a nanosecond younger, holds what the row holds, and the row is its."""
     async with workshop(tmp_path, database, EVERY) as shop:
         paths = await loaded(shop, 2)
-        before = await digest_of(connection)
+        before = await digest(connection)
         row = await shop.store.run(run_id(1))
         (tmp_path / paths[0]).unlink()
         assert await shop.repairs.fix([finding(Kind.GONE, paths[0], run_id(1))]) == {paths[0]}
@@ -230,7 +230,7 @@ async def test_a_file_that_is_gone_is_written_from_its_row(tmp_path: Path, datab
         (fix,) = await shop.fixes()
         assert fix.kind is FixKind.GONE
         await shop.roll_all_back()
-        assert await digest_of(connection) == before
+        assert await digest(connection) == before
 
 
 async def test_a_directory_that_is_gone_is_made_again(tmp_path: Path, database: str, connection: Plain) -> None:
@@ -277,11 +277,11 @@ async def test_files_can_be_written_elsewhere(tmp_path: Path, database: str, con
     async with workshop(root, database, EVERY, out=out) as shop:
         (path,) = await loaded(shop, 1)
         (root / path).unlink()
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.GONE, path, run_id(1))]) == {path}
     assert json.loads((out / path).read_bytes()) == json.loads(run_body(1))
     assert not (root / path).exists()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 @pytest.mark.parametrize("obstacle", ["no root", "a symlink", "a file"])
@@ -352,7 +352,7 @@ async def test_rows_of_files_that_are_gone_can_be_removed(tmp_path: Path, databa
         await connection.execute("DELETE FROM runs WHERE run_id = $1", run_id(2))
         for path in paths[:2]:
             (tmp_path / path).unlink()
-        before = await digest_of(connection)
+        before = await digest(connection)
         found = [finding(Kind.GONE, paths[0], run_id(1)), finding(Kind.LOST, paths[1], run_id(2))]
         assert await shop.repairs.fix(found) == set(paths[:2])
         assert set(await rows_of(connection)) == {run_id(3)}
@@ -360,7 +360,7 @@ async def test_rows_of_files_that_are_gone_can_be_removed(tmp_path: Path, databa
         (told,) = (event for event in shop.told if isinstance(event, FixApplied))
         assert (told.kind, told.files) == ("gone-rows", 2)
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_a_file_that_came_back_is_not_forgotten(tmp_path: Path, database: str, connection: Plain) -> None:
@@ -379,11 +379,11 @@ async def test_what_is_left_of_a_run_becomes_its_row(tmp_path: Path, database: s
         put(tmp_path, newer, run_body(1, age_days=1, text="newer"))
         await shop.load(older, newer)
         (tmp_path / newer).unlink()
-        before = await digest_of(connection)
+        before = await digest(connection)
         assert await shop.repairs.fix([finding(Kind.GONE, newer, run_id(1))]) == {newer}
         assert await rows_of(connection) == {run_id(1): "older"}
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 async def test_many_findings_are_taken_by_pages(
@@ -426,13 +426,13 @@ async def test_two_repairs_at_once_end_as_one(tmp_path: Path, database: str, con
     async with workshop(tmp_path, database, EVERY) as shop, workshop(tmp_path, database, EVERY) as other:
         paths = await loaded(shop, 8)
         await connection.execute(ALTER)
-        before = await digest_of(connection)
+        before = await digest(connection)
         found = [finding(Kind.MISMATCH, path, run_id(number)) for number, path in enumerate(paths, 1)]
         first, second = await asyncio.gather(shop.repairs.fix(found), other.repairs.fix(found))
         assert first == second == set(paths)
         assert set((await rows_of(connection)).values()) == {"hello"}
         await shop.roll_all_back()
-    assert await digest_of(connection) == before
+    assert await digest(connection) == before
 
 
 def stored(body: bytes, path: str, **changed: Any) -> StoredRun:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeVar
 
 import pytest
 
+from leaping_clock import run_leaping
 from soon import PATIENCE_S, soon
 from tracewatchd.model.errors import NotCheckedError, PermanentError, TransientError
 from tracewatchd.model.events import (
@@ -21,10 +22,13 @@ from tracewatchd.model.events import (
     FindingsWithheld,
     SweepFailed,
     SweepFinished,
+    SweepIncomplete,
 )
-from tracewatchd.model.findings import FileState, Finding, Kind, VerificationResult
+from tracewatchd.model.findings import FACTS, DayResult, Depth, FileState, Finding, Kind, VerificationResult
+from tracewatchd.reconcile.plan import SweepPlan
 from tracewatchd.service import schedule as schedule_module
-from tracewatchd.service.schedule import Standing, SweepSchedule, finished
+from tracewatchd.service.schedule import Rhythm, SweepSchedule, finished
+from tracewatchd.service.standing import Standing
 
 E = TypeVar("E", bound=Event)
 
@@ -32,24 +36,34 @@ E = TypeVar("E", bound=Event)
 class Sweeps:
     """A schedule whose sweeps are the test's, and what it told."""
 
-    def __init__(self, interval_s: float = 3_600, random: Random | None = None) -> None:
+    def __init__(self, interval_s: float = 3_600, rolling: Sequence[Rhythm] = (), random: Random | None = None) -> None:
         self.told: list[Event] = []
         self.answers: list[VerificationResult | Exception] = []
         self.begun = 0
         self.at_once = 0
         self.may_end = asyncio.Event()
         self.may_end.set()
+        self.backlog = False
+        self.plans: list[tuple[float, SweepPlan]] = []
+        self.takes_s = 0.0
         self.schedule = SweepSchedule(
-            "s", self._sweep, interval_s=interval_s, random=random or Random(1), tell=self.told.append
+            "s",
+            self._sweep,
+            [Rhythm(plan=SweepPlan(), interval_s=interval_s), *rolling],
+            has_backlog=lambda: self.backlog,
+            random=random or Random(1),
+            tell=self.told.append,
         )
 
-    async def _sweep(self) -> VerificationResult:
+    async def _sweep(self, plan: SweepPlan) -> VerificationResult:
+        self.plans.append((asyncio.get_running_loop().time(), plan))
         self.begun += 1
         self.at_once += 1
         assert self.at_once == 1
         await self.may_end.wait()
+        await asyncio.sleep(self.takes_s)
         self.at_once -= 1
-        answer = self.answers.pop(0) if self.answers else result()
+        answer = self.answers.pop(0) if self.answers else result(depth=plan.depth)
         if isinstance(answer, Exception):
             raise answer
         return answer
@@ -74,11 +88,23 @@ async def at_work(sweeps: Sweeps) -> AsyncIterator[None]:
         await asyncio.wait([running])
 
 
-def result(*findings: tuple[Kind, str], more: Counter[Kind] | None = None, unchecked: str = "") -> VerificationResult:
+def result(
+    *findings: tuple[Kind, str],
+    more: Counter[Kind] | None = None,
+    unchecked: str = "",
+    depth: Depth = "quick",
+    days: Sequence[str] = (),
+) -> VerificationResult:
     """What a sweep found: some findings that it kept, and more that it only counted."""
     kept = [Finding(kind, path, "what it means", None) for kind, path in findings]
-    counts = Counter(kind for kind, _ in findings) + (more or Counter())
-    return VerificationResult("s", "quick", counts=counts, findings=kept, unchecked=[unchecked] if unchecked else [])
+    return VerificationResult(
+        "s",
+        depth,
+        counts=Counter(kind for kind, _ in findings) + (more or Counter()),
+        findings=kept,
+        unchecked=[unchecked] if unchecked else [],
+        days=[DayResult(day) for day in days],
+    )
 
 
 # ---- when
@@ -167,6 +193,81 @@ async def test_wrong_surroundings_end_the_schedule() -> None:
         await asyncio.wait_for(sweeps.schedule.run(), PATIENCE_S)
 
 
+# ---- rolling sweeps
+
+FULL = Rhythm(plan=SweepPlan(depth="full", budget_s=30, oldest_first=True), interval_s=600)
+DEEP = Rhythm(plan=SweepPlan(depth="deep", budget_s=60, oldest_first=True), interval_s=3_600)
+
+
+def over(sweeps: Sweeps, hours: float, wishes: Sequence[float] = ()) -> list[tuple[float, Depth]]:
+    """When sweeps of which depth began, in so many hours, with wishes at these seconds."""
+
+    async def work() -> None:
+        loop = asyncio.get_running_loop()
+        for at_s in wishes:
+            loop.call_at(at_s, sweeps.schedule.want, "wish")
+        async with at_work(sweeps):
+            await asyncio.sleep(hours * 3_600)
+
+    run_leaping(work())
+    return [(at_s, plan.depth) for at_s, plan in sweeps.plans]
+
+
+def test_each_depth_comes_at_its_own_interval() -> None:
+    """Quick, full and deep sweeps come as often as their intervals say, by a tenth, and never two at once."""
+    sweeps = Sweeps(300, [FULL, DEEP])
+    sweeps.takes_s = 20
+    counts = Counter(depth for _, depth in over(sweeps, 24))
+    assert 245 <= counts["quick"] <= 300  # an interval begins when a sweep ends
+    assert 120 <= counts["full"] <= 160
+    assert 20 <= counts["deep"] <= 27
+    assert {plan.budget_s for _, plan in sweeps.plans if plan.depth == "full"} == {30}
+
+
+def test_a_rolling_sweep_waits_while_the_line_has_a_backlog() -> None:
+    """It gives way for ten minutes at most; quick sweeps and wishes come as ever."""
+    idle, busy = Sweeps(300, [FULL]), Sweeps(300, [FULL])
+    busy.backlog = True
+    (at_s, _), *_ = (one for one in over(idle, 1) if one[1] == "full")
+    begun = over(busy, 1, wishes=[700])
+    (late_s, _), *_ = (one for one in begun if one[1] == "full")
+    assert at_s <= 660
+    assert 600 <= late_s - at_s <= 610
+    assert (700, "quick") in begun
+    assert len([depth for began_s, depth in begun if began_s < late_s and depth == "quick"]) >= 4
+
+
+def test_a_rolling_sweep_begins_when_the_backlog_is_gone() -> None:
+    """It need not wait for its next turn."""
+    sweeps = Sweeps(86_400, [FULL])
+    sweeps.backlog = True
+
+    async def work() -> None:
+        asyncio.get_running_loop().call_at(800, lambda: setattr(sweeps, "backlog", False))
+        async with at_work(sweeps):
+            await asyncio.sleep(900)
+
+    run_leaping(work())
+    ((at_s, plan),) = sweeps.plans
+    assert plan.depth == "full"
+    assert 800 <= at_s <= 805
+
+
+def test_a_rolling_sweep_that_failed_is_told_and_comes_again_at_its_turn() -> None:
+    """Its depth is in the event; it is not tried at once, as the next turn is soon enough."""
+    sweeps = Sweeps(86_400, [FULL])
+    sweeps.answers = [TransientError("timeout")]
+    first, second, *_ = over(sweeps, 1)
+    assert sweeps.of(SweepFailed) == [SweepFailed(source="s", depth="full", error="timeout")]
+    assert (first[1], second[1]) == ("full", "full")
+    assert second[0] - first[0] >= 540
+
+
+def test_a_wish_is_for_a_quick_sweep() -> None:
+    """Hints that were lost are made good by a quick sweep, at once, whatever comes next."""
+    assert (10.0, "quick") in over(Sweeps(300, [FULL, DEEP]), 0.1, wishes=[10])
+
+
 # ---- what is told
 
 
@@ -175,6 +276,8 @@ def test_the_canonical_line_has_all_counts() -> None:
     one = result((Kind.LOST, "p"), more=Counter({Kind.GONE: 3}))
     one.states = Counter({FileState.QUARANTINED: 1, FileState.LOADED: 7})
     one.ignored, one.directories, one.took_s = 4, 2, 0.5
+    one.fixed = Counter({Kind.STALE: 2, Kind.MISSING: 0})
+    one.days = [DayResult("bot/2026-11-20")]
     assert finished(one, "interval") == SweepFinished(
         source="s",
         depth="quick",
@@ -183,19 +286,21 @@ def test_the_canonical_line_has_all_counts() -> None:
         files=8,
         states={"loaded": 7, "quarantined": 1},
         findings={"gone": 3, "lost": 1},
+        fixed={"stale": 2},
         ignored=4,
+        days=1,
         directories=2,
         took_s=0.5,
     )
 
 
-def told_by(*results: VerificationResult) -> list[list[tuple[str, str]]]:
-    """Kind and path of the findings that were told after each sweep."""
+def told_by(*results: VerificationResult) -> list[list[tuple[str, str | None]]]:
+    """Kind and path of the findings that were told after each sweep; one that names days looked at these alone."""
     told: list[Event] = []
     standing = Standing(told.append)
     each = []
     for one in results:
-        standing.say(one)
+        standing.say(one, whole=not one.days)
         each.append([(event.kind, event.path) for event in told if isinstance(event, FindingConfirmed)])
         told.clear()
     return each
@@ -216,6 +321,102 @@ def test_a_finding_is_told_once_for_as_long_as_it_stands_and_again_when_it_is_ba
 def test_a_path_with_another_kind_is_another_finding() -> None:
     """A file that was gone and is now lost is told again."""
     assert told_by(result((Kind.GONE, "a")), result((Kind.LOST, "a"))) == [[("gone", "a")], [("lost", "a")]]
+
+
+def test_a_finding_is_told_once_whichever_depth_saw_it_first() -> None:
+    """A full sweep does not tell again what a quick one told, nor the other way round."""
+    lost = (Kind.LOST, "bot/2026-11-20/a")
+    day = ["bot/2026-11-20"]
+    assert told_by(result(lost), result(lost, depth="full", days=day), result(lost)) == [[lost], [], []]
+    assert told_by(result(lost, depth="deep", days=day), result(lost)) == [[lost], []]
+
+
+def test_what_only_a_deeper_sweep_sees_is_not_cleared_by_a_shallower_one() -> None:
+    """An altered file stands until a full sweep has read it again."""
+    altered = (Kind.ALTERED, "bot/2026-11-20/a")
+    day = ["bot/2026-11-20"]
+    seen, clear = result(altered, depth="full", days=day), result(depth="full", days=day)
+    assert told_by(seen, result(), seen) == [[altered], [], []]
+    assert told_by(seen, clear, seen) == [[altered], [], [altered]]
+
+
+def test_what_every_depth_sees_is_cleared_by_any() -> None:
+    """A missing file that a full sweep told and a quick one does not find any more is news when it is back."""
+    missing = (Kind.MISSING, "bot/2026-11-20/a")
+    seen = result(missing, depth="full", days=["bot/2026-11-20"])
+    assert told_by(seen, result(), seen) == [[missing], [], [missing]]
+
+
+def test_a_touched_file_is_not_told_by_every_quick_sweep() -> None:
+    """What only a quick sweep calls stale is not cleared by a full one, which knows that it is the same."""
+    stale = (Kind.STALE, "bot/2026-11-20/a")
+    clear = result(depth="full", days=["bot/2026-11-20"])
+    assert told_by(result(stale), clear, result(stale), result(), result(stale)) == [[stale], [], [], [], [stale]]
+
+
+def test_a_rolling_sweep_clears_only_where_it_looked() -> None:
+    """What lies in another project-day still stands."""
+    here, there = (Kind.ALTERED, "bot/2026-11-20/a"), (Kind.ALTERED, "bot/2026-11-21/b")
+    both = result(here, there, depth="full", days=["bot/2026-11-20", "bot/2026-11-21"])
+    assert told_by(both, result(depth="full", days=["bot/2026-11-20"]), both) == [[here, there], [], [here]]
+
+
+def test_a_finding_that_is_only_counted_still_stands() -> None:
+    """Where more of its kind are counted than named, it may be one of them."""
+    one, other = (Kind.LOST, "a"), (Kind.LOST, "b")
+    assert told_by(result(one), result(other, more=Counter({Kind.LOST: 1})), result(one)) == [[one], [other], []]
+
+
+def test_a_row_that_no_file_explains_is_told_once() -> None:
+    """It has no path: its run tells one from another, and the event has no path either."""
+    told: list[Event] = []
+    found = result(depth="full")
+    found.findings = [Finding(Kind.FOREIGN, None, "a row", f"run-{number}") for number in (1, 2)]
+    found.counts = Counter({Kind.FOREIGN: 2})
+    standing = Standing(told.append)
+    for _ in range(2):
+        standing.say(found)
+    events = [event for event in told if isinstance(event, FindingConfirmed)]
+    assert [(event.path, event.run_id) for event in events] == [(None, "run-1"), (None, "run-2")]
+
+
+def test_why_something_was_not_checked_is_told_once() -> None:
+    """One event with the reasons; again only when it was checked meanwhile."""
+    told: list[Event] = []
+    standing = Standing(told.append)
+    emptied = result(unchecked="/srv/traces: empty, but the ledger knows files in it")
+    for one in (emptied, emptied, result(), emptied):
+        standing.say(one)
+    event = SweepIncomplete(source="s", depth="quick", reasons=tuple(emptied.unchecked))
+    assert told == [event, event]
+    many = result()
+    many.unchecked = [f"{number}: no" for number in range(9)]
+    standing.say(many)
+    (last,) = told[2:]
+    assert isinstance(last, SweepIncomplete)
+    assert last.reasons == (*many.unchecked[:5], "and 4 more")
+
+
+def test_a_closed_directory_is_open_again_only_when_somebody_looked() -> None:
+    """A rolling sweep of another day, and a sweep that could not see the root, say nothing of it."""
+    told: list[Event] = []
+    standing = Standing(told.append)
+    closed = result(unchecked="bot/2026-11-20: Permission denied")
+    closed.closed = {"bot/2026-11-20": "Permission denied"}
+    elsewhere, there = (result(depth="full", days=[day]) for day in ("bot/2026-11-21", "bot/2026-11-20"))
+    for one in (closed, elsewhere, result(unchecked="no root"), there):
+        standing.say(one, whole=not one.days)
+    assert [event.event for event in told if not isinstance(event, SweepIncomplete)] == [
+        "file.unreadable",
+        "file.readable",
+    ]
+
+
+def test_what_was_told_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of very many standing findings the oldest are forgotten, and told again."""
+    monkeypatch.setattr("tracewatchd.service.standing._REMEMBERED", 2)
+    first, *others = ((Kind.LOST, name) for name in "abc")
+    assert told_by(result(first, *others), result(first, *others)) == [[first, *others], [first]]
 
 
 def test_what_could_not_be_checked_may_still_stand() -> None:
@@ -256,7 +457,7 @@ def test_a_finding_says_what_it_means_and_what_to_do() -> None:
         severity="critical",
         path="p",
         run_id="run-1",
-        detail="neither row nor file; restore the day from its zip, then run `tracewatchd reconcile --once`",
+        detail=f"neither row nor file; {FACTS[Kind.LOST].remedy}",
     )
 
 

@@ -75,16 +75,17 @@ async def test_migrations_are_applied_from_where_the_tables_are(
     empty_database: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Only what is newer than the tables runs, in the order of its numbers, all or nothing."""
-    later = [*migrations("public"), (2, "CREATE TABLE second (a int)"), (3, "INSERT INTO second VALUES (3)")]
+    now = newest()
+    later = [*migrations("public"), (now + 1, "CREATE TABLE more (a int)"), (now + 2, "INSERT INTO more VALUES (3)")]
     async with plainly(empty_database) as plain:
         await migrate(plain)
-        monkeypatch.setattr("tracewatchd.store.schema.migrations", lambda _: (*later, (4, "SELECT 1/0")))
+        monkeypatch.setattr("tracewatchd.store.schema.migrations", lambda _: (*later, (now + 3, "SELECT 1/0")))
         with pytest.raises(asyncpg.DivisionByZeroError):
             await migrate(plain)
-        assert await version_of(plain) == 1
+        assert await version_of(plain) == now
         monkeypatch.setattr("tracewatchd.store.schema.migrations", lambda _: tuple(later))
-        assert await migrate(plain) == (1, 3)
-        assert await plain.fetchval("SELECT array_agg(a) FROM second") == [3]
+        assert await migrate(plain) == (now, now + 2)
+        assert await plain.fetchval("SELECT array_agg(a) FROM more") == [3]
 
 
 def test_migrations_are_numbered_without_gaps() -> None:
@@ -99,7 +100,7 @@ async def test_newer_tables_are_refused(database: str, connection: Plain) -> Non
     """Tables that a newer program made are not touched, migrating or not, and the hint says what to install."""
     await connection.execute("INSERT INTO schema_version VALUES ($1)", newest() + 1)
     for migrating in (True, False):
-        with pytest.raises(PermanentError, match="this program knows 1") as met:
+        with pytest.raises(PermanentError, match=f"this program knows {newest()}") as met:
             async with opened(database, migrate=migrating):
                 pass
         assert met.value.hint == "install a newer tracewatchd"
@@ -214,6 +215,11 @@ async def test_lz4_where_the_server_has_it(
 
 # ---- constraints
 
+_DAY = "INSERT INTO project_days VALUES"
+_FIX = (
+    "INSERT INTO fixes (fix_id, repair_id, source, kind, paths, ledger_before, ledger_after, state, run_after_sha256)"
+    " VALUES (gen_random_uuid(), gen_random_uuid(), 's', 'stale', '{}', '[]', '[]'"
+)
 VIOLATIONS = {
     "runs_sha256_is_32_bytes": "UPDATE runs SET file_sha256 = '\\x00'",
     "runs_rules_are_positive": "UPDATE runs SET rules = 0",
@@ -223,6 +229,11 @@ VIOLATIONS = {
     "ledger_acknowledged_names_its_row": "UPDATE ledger SET run_id = NULL",
     "ledger_quarantined_says_why": "UPDATE ledger SET state = 'quarantined', reason = 'empty'",
     "ledger_size_is_not_negative": "UPDATE ledger SET size_bytes = -1",
+    "project_days_depth_is_known": f"{_DAY} ('s', 'd', 'shallow', now(), 'consistent', 0, '{{}}')",
+    "project_days_verdict_is_known": f"{_DAY} ('s', 'd', 'full', now(), 'fine', 0, '{{}}')",
+    "project_days_files_is_not_negative": f"{_DAY} ('s', 'd', 'full', now(), 'consistent', -1, '{{}}')",
+    "fixes_state_is_known": f"{_FIX}, 'forgotten', NULL)",
+    "fixes_sha256_is_32_bytes": f"{_FIX}, 'applied', '\\x00')",
     "identity_is_one": "INSERT INTO identity (only_one) VALUES (false)",
 }
 
@@ -327,5 +338,5 @@ def test_statements_name_their_schema() -> None:
         text = sql_of(name, "s")
         assert "{" not in text
         tables = re.findall(r"\b(?:from|join|into|update)\s+([\w\".]+)", re.sub(r"--.*", "", text).lower())
-        ours = {"runs", "ledger", "sources", "leases", "identity", "schema_version"}
+        ours = {"runs", "ledger", "sources", "leases", "identity", "schema_version", "project_days", "gone", "fixes"}
         assert not ours & set(tables)

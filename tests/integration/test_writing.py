@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracewatchd.edges.writing import is_empty, make_directory, write_file
+from tracewatchd.edges.writing import is_empty, make_directory, write_file, write_new_file
 from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.layout import is_run_file_name
 
@@ -101,3 +101,28 @@ def test_a_directory_is_empty_until_it_holds_anything(tmp_path: Path) -> None:
     assert not is_empty(tmp_path)
     with pytest.raises(PermanentError, match="cannot look into it"):
         is_empty(tmp_path / ".keep")
+
+
+def test_a_new_file_has_the_age_that_it_was_given(tmp_path: Path) -> None:
+    """To the nanosecond, and with nothing left beside it."""
+    target = tmp_path / "run.json"
+    assert write_new_file(target, b"{}", mtime_ns=1_700_000_000_123_456_789)
+    assert target.stat().st_mtime_ns == 1_700_000_000_123_456_789
+    assert (target.read_bytes(), _names(tmp_path)) == (b"{}", ["run.json"])
+
+
+@pytest.mark.parametrize("kind", ["file", "symlink", "directory"])
+def test_a_new_file_takes_nobody_s_place(tmp_path: Path, kind: str) -> None:
+    """Whatever has the name keeps it, and nothing is left beside it."""
+    target = tmp_path / "run.json"
+    match kind:
+        case "file":
+            target.write_bytes(b"mine")
+        case "symlink":
+            target.symlink_to("nowhere")
+        case "directory":
+            target.mkdir()
+    before = target.lstat()
+    assert not write_new_file(target, b"{}", mtime_ns=1)
+    assert target.lstat() == before
+    assert _names(tmp_path) == ["run.json"]

@@ -18,9 +18,10 @@ STATES = {"daemon.standby", "daemon.ready", "daemon.stopping", "file.unreadable"
     "store.unavailable",
     "file.from_future",
     "day.due",
+    "sweep.incomplete",
 }
 """Names that are ``noun.state``; all others are ``noun.past_verb``."""
-IRREGULAR = {"hints.suspected_lost", "lease.lost", "finding.withheld"}
+IRREGULAR = {"hints.suspected_lost", "lease.lost", "finding.withheld", "fix.rolled_back"}
 UNITS = {"_s", "_bytes", "_files"}
 NUMBERS_WITHOUT_UNIT = {
     "pid",
@@ -33,6 +34,7 @@ NUMBERS_WITHOUT_UNIT = {
     "before",
     "now",
     "days_left",
+    "days",
 }
 """Codes, ids and versions have no unit; the others are counts of what they name."""
 

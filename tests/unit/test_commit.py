@@ -7,6 +7,7 @@ import gc
 import sys
 from collections.abc import Callable, Sequence
 from math import ceil, log2
+from uuid import UUID
 
 import pytest
 from hypothesis import given, settings
@@ -18,6 +19,7 @@ from run_files import record, run_id, run_path
 from tracewatchd.ingest.commit import Writer, Written
 from tracewatchd.model.errors import PermanentError, PoisonError, TransientError
 from tracewatchd.model.events import BatchHalved, BatchRetried, Event
+from tracewatchd.model.fixes import FixKind, Journal
 from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.results import Outcome
 from tracewatchd.model.stamp import Stamp
@@ -25,9 +27,11 @@ from tracewatchd.model.stamp import Stamp
 MANY = [record(number) for number in range(500)]
 
 
-def writer_of(store: MemoryStore, told: list[Event] | None = None, *, overwrite: bool = True) -> Writer:
+def writer_of(
+    store: MemoryStore, told: list[Event] | None = None, *, overwrite: bool = True, journal: Journal | None = None
+) -> Writer:
     listener = [] if told is None else told
-    return Writer(SOURCE, store, retrying=impatient, overwrite=overwrite, tell=listener.append)
+    return Writer(SOURCE, store, retrying=impatient, overwrite=overwrite, tell=listener.append, journal=journal)
 
 
 def rejection_of(number: int) -> Rejection:
@@ -249,3 +253,24 @@ async def test_a_written_batch_is_let_go_at_once() -> None:
         assert sys.getrefcount(one) == before
     finally:
         gc.enable()
+
+
+async def test_every_transaction_has_the_journal() -> None:
+    """Halves and quarantine rows are written under the journal that the writer was given."""
+    journal = Journal(repair_id=UUID(int=1), default=FixKind.STALE)
+    store = MemoryStore(poison={run_path(2)})
+    await writer_of(store, journal=journal).write(MANY[:4], [])
+    assert len(store.journals) > 2
+    assert set(map(id, store.journals)) == {id(journal)}
+
+
+async def test_a_forced_journal_forces_until_something_is_written() -> None:
+    """What a first transaction wrote, a later one of the same writer does not take away; a failed one wrote nothing."""
+    journal = Journal(repair_id=UUID(int=1), default=FixKind.MISMATCH, forced=True)
+    store = MemoryStore(poison={run_path(0)})
+    writer = writer_of(store, journal=journal)
+    await writer.write(MANY[:2], [])
+    await writer.write(MANY[2:3], [])
+    forced = [given.forced for given in store.journals if given]
+    # Both files, the first alone, its quarantine; then the second, which is stored.
+    assert forced == [True, True, True, True, False]

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from tracewatchd import settings as places
 from tracewatchd.model.errors import ConfigError
+from tracewatchd.model.fixes import BY_DEFAULT, FixKind
 from tracewatchd.settings import MASK, SETTINGS, Loaded, Root, Setting, Settings, load, masked
 
 PASSWORD = "s3cret/of:ours"
@@ -188,10 +189,10 @@ def test_documented_limits_are_the_limits(setting: Setting, low: float, high: fl
     if setting.key in {"watch.settle_limit_s", "database.connections"}:
         others = {"TRACEWATCHD_WATCH__SETTLE_S": "0", "TRACEWATCHD_INGEST__WRITERS": "1"}
     for value in (low, high):
-        loaded("", others | {setting.variable: f"{value:.10g}"})
+        loaded("", others | {setting.variable: f"{value:.15g}"})
     for value in (low - 1, high + 1):
-        assert faults("", {setting.variable: f"{value:.10g}"}) == (
-            f"{setting.variable}: must be {setting.allowed}, not '{value:.10g}'",
+        assert faults("", {setting.variable: f"{value:.15g}"}) == (
+            f"{setting.variable}: must be {setting.allowed}, not '{value:.15g}'",
         )
 
 
@@ -385,6 +386,31 @@ class TestSecrets:
         other = secret("secrets", b"3", "tracewatchd_ingest__writers")
         secret("secrets", b"x", "of_another_program")
         assert faults() == (f"{other}: no secret setting has this file",)
+
+
+@pytest.mark.parametrize("variable", ["missing,stale,orphan", '["orphan", "stale", "missing"]'])
+def test_what_the_daemon_repairs(variable: str) -> None:
+    """A list of fixes: in the file, or in a variable as names with commas or as JSON."""
+    assert loaded("").settings.sweep.repairs == (FixKind.MISSING, FixKind.STALE)
+    in_file = loaded('[sweep]\nrepairs = ["missing", "stale", "orphan"]').settings.sweep.repairs
+    in_variable = loaded("", {"TRACEWATCHD_SWEEP__REPAIRS": variable}).settings.sweep.repairs
+    assert set(in_file) == set(in_variable) == BY_DEFAULT
+
+
+@pytest.mark.parametrize(
+    ("repairs", "told"),
+    [
+        ("missing,stale,everything", "must be a list of missing, stale, orphan, "),
+        ("missing", "missing and stale must be in it"),
+        ("missing,stale,gone,gone-rows", "only one of them can be in it"),
+        ("{}", "must be a list of"),
+    ],
+)
+def test_faults_of_what_the_daemon_repairs(repairs: str, told: str) -> None:
+    """An unknown fix, one that must not be missing, and two that contradict each other."""
+    (fault,) = faults("", {"TRACEWATCHD_SWEEP__REPAIRS": repairs})
+    assert fault.startswith("TRACEWATCHD_SWEEP__REPAIRS")
+    assert told in fault
 
 
 PROJECT = {"project": "Support Bot", "retention_days": 14, "first_day": "2026-08-01"}

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from tracewatchd import __version__
-from tracewatchd.cli import archive, config, db, quarantine, reconcile, run, sample
+from tracewatchd.cli import archive, config, db, quarantine, reconcile, run, sample, verify
 from tracewatchd.cli.command import group
 from tracewatchd.cli.output import accept_any_text
 
@@ -15,6 +15,7 @@ app = group("Every LangSmith run file on disk is a row in Postgres, and there is
 run.register(app)
 reconcile.register(app)
 sample.register(app)
+verify.register(archive.app)
 app.add_typer(archive.app, name="archive")
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(db.app, name="db")

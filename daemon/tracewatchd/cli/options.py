@@ -16,7 +16,10 @@ from uuid import UUID
 
 import typer
 
+from tracewatchd.model.findings import Depth
+from tracewatchd.model.fixes import FixKind
 from tracewatchd.model.layout import day_of
+from tracewatchd.reconcile.report import check_suffix
 
 
 def _day(text: str) -> date:
@@ -40,6 +43,13 @@ def _within(lowest: float, highest: float, kind: type[int | float]) -> Callable[
         return number
 
     return parse
+
+
+def _report(text: str) -> Path:
+    try:
+        return check_suffix(Path(text))
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from None
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -71,6 +81,20 @@ QuarantinedPaths: TypeAlias = Annotated[
 FixId: TypeAlias = Annotated[UUID, typer.Argument(metavar="FIX_ID", help="A fix as `archive fixes list` prints it.")]
 FixIds: TypeAlias = Annotated[
     list[UUID] | None, typer.Argument(metavar="FIX_ID", help="Fixes as `archive fixes list` prints them.")
+]
+Gone: TypeAlias = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--accept-gone",
+        metavar="PATH",
+        help="Believe that what is missing below this directory is gone: FOLDER, FOLDER/YYYY-MM-DD, or . for the root.",
+    ),
+]
+Out: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--out", metavar="DIR", help="Where --fix gone writes files, instead of a root that may not be written to."
+    ),
 ]
 SampleDirectory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory that the sample is written into.")
@@ -117,6 +141,20 @@ Once: TypeAlias = Annotated[bool, typer.Option("--once", help="Sweep once and ex
 Repair: TypeAlias = Annotated[
     bool, typer.Option("--repair/--no-repair", help="Whether what is found is also repaired.")
 ]
+HowDeep: TypeAlias = Annotated[
+    Depth | None,
+    typer.Option(
+        "--depth",
+        metavar="DEPTH",
+        help="quick reads no file (as does no --depth), full reads every file, deep compares each with its whole row.",
+    ),
+]
+Deep: TypeAlias = Annotated[bool, typer.Option("--deep", help="Compare each file with its whole row.")]
+Fixes: TypeAlias = Annotated[
+    list[FixKind] | None,
+    typer.Option("--fix", metavar="KIND", help=f"Repair findings of this kind, too: {', '.join(FixKind)}."),
+]
+FixMissing: TypeAlias = Annotated[bool, typer.Option("--fix-missing", help="The same as --fix missing.")]
 Strict: TypeAlias = Annotated[bool, typer.Option("--strict", help="Let warnings count as findings.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
@@ -125,6 +163,26 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without
 
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", "-j", help="Print the result as JSON.")]
+Detailed: TypeAlias = Annotated[
+    bool, typer.Option("--detailed", help="Say where each differing run differs; the sweep is a deep one.")
+]
+Reports: TypeAlias = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--report",
+        metavar="FILE",
+        parser=_report,
+        help="Write a report, too; its name ends in .json, .jsonl, .csv, .md or .html.",
+    ),
+]
+Combined: TypeAlias = Annotated[
+    Path | None,
+    typer.Option(
+        "--combined",
+        metavar="FILE",
+        help="Write a line for every path: = the same, + only a file, - only in the database, * differs, ! unreadable.",
+    ),
+]
 Limit: TypeAlias = Annotated[
     int,
     typer.Option(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from datetime import date
+from pathlib import Path
 
 import typer
 
 from tracewatchd.edges.folder import UnreadableError
-from tracewatchd.model.layout import encode_path
+from tracewatchd.model.layout import day_of, encode_path
 from tracewatchd.model.selection import Selection
 from tracewatchd.service.assemble import Assembly, Place
+from tracewatchd.settings import Settings
 
 _NAMED = 20
 """Folders that are named at most where the one that was meant is not there."""
@@ -29,6 +31,46 @@ def selection_of(project: str | None, day: date | None, start_date: date | None,
         raise typer.BadParameter(f"{end_date} is before --start-date {start_date}", param_hint="--end-date")
     folder = encode_path(os.fsencode(project)) if project is not None else None
     return Selection(folder, day or start_date, day or end_date)
+
+
+def gone_below(paths: Iterable[str], settings: Settings, source: str | None) -> dict[str, frozenset[str]]:
+    """Directories that are said to be gone, by source: ``folder/day``, ``folder``, or the empty text for the root.
+
+    A relative path starts at the root, an absolute one says which root it means.
+
+    Raises:
+        BadParameter: one of them is no root, project's folder or day's directory, or could mean several.
+    """
+    roots = [root for root in settings.watch.roots if source in {None, root.source}]
+    accepted: dict[str, set[str]] = {}
+    for path in paths:
+        meant = [
+            root for root in roots if not Path(path).is_absolute() or Path(path).is_relative_to(root.path.absolute())
+        ]
+        if len(meant) > 1:
+            raise typer.BadParameter(
+                f"{path!r} could be of any root; name one with --source", param_hint="--accept-gone"
+            )
+        directory = _directory_below(meant[0].path.absolute(), path) if meant else None
+        if directory is None:
+            raise typer.BadParameter(
+                f"{path!r} is neither a root nor FOLDER nor FOLDER/YYYY-MM-DD below one", param_hint="--accept-gone"
+            )
+        accepted.setdefault(str(meant[0].source), set()).add(directory)
+    return {name: frozenset(directories) for name, directories in accepted.items()}
+
+
+def _directory_below(root: Path, path: str) -> str | None:
+    whole = Path(os.path.normpath(root / path))
+    parts = whole.relative_to(root).parts if path and whole.is_relative_to(root) else (path, "", "")
+    match [os.fsencode(part) for part in parts]:
+        case []:
+            return ""
+        case [folder]:
+            return encode_path(folder)
+        case [folder, day] if day_of(day):
+            return encode_path(folder + b"/" + day)
+    return None
 
 
 async def require_project(

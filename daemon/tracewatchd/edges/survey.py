@@ -1,6 +1,6 @@
 """A directory's run files as one text, which a database that knows the same files can make for itself.
 
-One line per file, in byte order: ``name TAB size TAB mtime TAB ctime TAB sha256``, times in nanoseconds, with nothing
+One line per file, in byte order: ``path TAB size TAB mtime TAB ctime TAB sha256``, times in nanoseconds, with nothing
 after the last tab where the file was not read. Nothing is done file by file that need not be: a tree of which nothing
 has changed is compared by one fingerprint per directory.
 """
@@ -20,8 +20,8 @@ from tracewatchd.model.stamp import Seen, Stamp
 _CHUNK_BYTES = 1 << 20
 _NAMES_ARE_UTF8 = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
 
-Describe: TypeAlias = Callable[[os.DirEntry[str]], str | None]
-"""Makes an entry's line; None where there is no such regular file any more."""
+Describe: TypeAlias = Callable[[str, os.DirEntry[str]], str | None]
+"""Makes the line of an entry of a directory; None where there is no such regular file any more."""
 
 
 @dataclass(slots=True)
@@ -54,23 +54,18 @@ class Survey:
 
     def paths(self) -> Iterator[str]:
         """Every run file's path."""
-        return (f"{self.directory}/{_parts(line)[0]}" for line in self.lines)
+        return (_parts(line)[0] for line in self.lines)
 
     def seen(self) -> dict[str, Seen]:
         """What was seen of each file, by path, in byte order of the paths."""
         # Paths hold no surrogates, so the order of their text is the order of their bytes, as in the ledger.
-        return dict(sorted(map(self._seen, self.lines)))
-
-    def _seen(self, line: str) -> tuple[str, Seen]:
-        name, size, mtime, ctime, digest = _parts(line)
-        stamp = Stamp(int(size), int(mtime), int(ctime))
-        return f"{self.directory}/{name}", Seen(stamp, bytes.fromhex(digest) if digest else None)
+        return dict(sorted(map(_seen, self.lines)))
 
 
-def by_stamp(entry: os.DirEntry[str]) -> str:
+def by_stamp(directory: str, entry: os.DirEntry[str]) -> str:
     """The line of a file that is not read."""
     status = entry.stat(follow_symlinks=False)
-    return f"{entry.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\t"
+    return f"{directory}/{entry.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\t"
 
 
 def digest(descriptor: int, expected_bytes: int) -> str:
@@ -83,14 +78,20 @@ def digest(descriptor: int, expected_bytes: int) -> str:
     return hashed.hexdigest()
 
 
+def _seen(line: str) -> tuple[str, Seen]:
+    path, size, mtime, ctime, hashed = _parts(line)
+    return path, Seen(Stamp(int(size), int(mtime), int(ctime)), bytes.fromhex(hashed) if hashed else None)
+
+
 def _parts(line: str) -> list[str]:
     return line.rsplit("\t", 4)
 
 
 def _spelled(line: str) -> str:
-    """The line with its name spelled as paths are."""
-    name, *rest = _parts(line)
-    return "\t".join([encode_path(os.fsencode(name)), *rest])
+    """The line with its file's name spelled as paths are; its directory is already."""
+    path, *rest = _parts(line)
+    directory, _, name = path.rpartition("/")
+    return "\t".join([f"{directory}/{encode_path(os.fsencode(name))}", *rest])
 
 
 def _is_encodable(text: str) -> bool:

@@ -6,7 +6,7 @@ import errno
 import os
 import secrets
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tracewatchd.model.errors import PermanentError, TransientError
@@ -41,6 +41,49 @@ def write_new_file(path: Path, content: bytes, *, mtime_ns: int) -> bool:
         except FileExistsError:
             return False
     return True
+
+
+class GrowingFile:
+    """A file that is written piece by piece and seen, in place of what may be there, only when it is finished.
+
+    Raises:
+        TransientError: The disk is full or failing, or this process has too many files open.
+        PermanentError: The file cannot be written there (permissions, no such directory, read-only).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._temporary = _beside(path)
+        with self._classified():
+            self._stream = self._temporary.open("xb")
+
+    def write(self, piece: bytes) -> None:
+        """Add a piece.
+
+        Raises:
+            TransientError, PermanentError: as for the whole file.
+        """
+        with self._classified():
+            self._stream.write(piece)
+
+    def finish(self) -> None:
+        """Let everyone see it.
+
+        Raises:
+            TransientError, PermanentError: as for the whole file.
+        """
+        with self._classified():
+            self._stream.close()
+            self._temporary.replace(self._path)
+
+    def discard(self) -> None:
+        """Leave nothing of it; of a finished file everything stays."""
+        with suppress(OSError):
+            self._stream.close()
+        _remove(self._temporary)
+
+    def _classified(self) -> AbstractContextManager[None]:
+        return _classified(self._path.parent, f"write {self._path.name}")
 
 
 def make_directory(path: Path) -> None:
@@ -83,7 +126,7 @@ def _classified(directory: Path, doing: str) -> Iterator[None]:
 
 def _write(path: Path, content: bytes, *, durable: bool, mtime_ns: int | None = None) -> None:
     """Write beside ``path`` and rename; what has an age of its own is new and takes no other file's place."""
-    temporary = path.parent / f".{secrets.token_hex(8)}.tmp"
+    temporary = _beside(path)
     with ExitStack() as undo:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
         undo.callback(_remove, temporary)
@@ -101,6 +144,10 @@ def _write(path: Path, content: bytes, *, durable: bool, mtime_ns: int | None = 
             path.hardlink_to(temporary)
     if durable:
         _sync_directory(path.parent)
+
+
+def _beside(path: Path) -> Path:
+    return path.parent / f".{secrets.token_hex(8)}.tmp"
 
 
 def _write_all(descriptor: int, content: bytes) -> None:

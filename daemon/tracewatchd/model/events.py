@@ -239,7 +239,11 @@ class RootReplaced(Event):
 
 
 class SweepFinished(Event):
-    """The canonical line of a sweep. States count run files and add up to ``files``; ``ignored`` is everything else."""
+    """The canonical line of a sweep. States count run files and add up to ``files``; ``ignored`` is everything else.
+
+    ``findings`` tells the state after repair, ``fixed`` what was put right, ``days`` how many project-days were looked
+    at: a full or deep sweep of the schedule takes those that were verified the longest time ago.
+    """
 
     event = "sweep.finished"
     source: str
@@ -249,13 +253,29 @@ class SweepFinished(Event):
     files: int
     states: Mapping[str, int]
     findings: Mapping[str, int]
+    fixed: Mapping[str, int]
     ignored: int
+    days: int
     directories: int
     took_s: float
 
 
+class SweepIncomplete(Event):
+    """Something could not be checked: a root that is not mounted or was emptied, what cannot be read, ...
+
+    Nothing of it counts as gone. Told once for as long as it is so; `reconcile --once --accept-gone` settles what is
+    gone indeed.
+    """
+
+    event = "sweep.incomplete"
+    level = "error"
+    source: str
+    depth: str
+    reasons: tuple[str, ...]
+
+
 class SweepFailed(Event):
-    """A sweep could not check everything it should have."""
+    """A sweep ended before it was done; it is tried again."""
 
     event = "sweep.failed"
     level = "error"
@@ -265,16 +285,20 @@ class SweepFailed(Event):
 
 
 class FindingConfirmed(Event):
-    """Files and database disagree, and a second look said so again."""
+    """Files and database disagree, and a second look said so again.
+
+    ``held`` says that a fix of it was rolled back: nothing repairs it until `archive fixes release`.
+    """
 
     event = "finding.confirmed"
     level = "error"
     source: str
     kind: str
     severity: str
-    path: str
     detail: str
+    path: str | None = None
     run_id: str | None = None
+    held: bool = False
 
 
 class FindingsWithheld(Event):

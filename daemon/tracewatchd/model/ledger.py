@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -43,7 +44,7 @@ class DirectorySummary:
     """One directory's ledger rows in few numbers.
 
     ``files``, ``quarantined`` and ``fingerprint`` leave out what was told as gone, where that was asked for. ``runs``
-    and ``sum`` are about all acknowledged rows, whose run ids are passed on as they came, as one text.
+    and ``sum`` are about all acknowledged rows.
     """
 
     files: int
@@ -51,16 +52,7 @@ class DirectorySummary:
     fingerprint: bytes
     runs: int
     sum: Decimal | None
-    run_ids: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RunIds:
-    """A page of run ids in order, as one text; ``last`` is None where there are none."""
-
-    runs: int
-    last: UUID | None
-    run_ids: str
+    run_ids: Sequence[UUID]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

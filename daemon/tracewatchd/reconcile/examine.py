@@ -91,6 +91,8 @@ class Examiner:
 
     async def _known(self, rows: Iterable[LedgerRow], on_disk: Callable[[str], bool]) -> Known:
         rows = [row for row in rows if row.state == "acknowledged"]
+        if not rows:
+            return Known({})
         versions = await self._set.store.row_versions({row.run_id for row in rows if row.run_id})
         asked = doubtful(rows, versions, on_disk)
         if not asked:
@@ -145,7 +147,7 @@ class Examiner:
         loaded = [path for path in records if judged[path].state is FileState.LOADED]
         differing = await self._differing([records[path] for path in loaded])
         columns = {loaded[number]: names for number, names in differing.items()}
-        columns = await self._unexcused(columns, records)
+        columns = await self._unexcused(_without_touches(columns, judged), records)
         for path, one in judged.items():
             if one.kind is None and one.state in {FileState.LOADED, FileState.SUPERSEDED}:
                 judged[path] = _deeply(path, one, records.get(path), columns.get(path, ()), known)
@@ -199,6 +201,17 @@ class Examiner:
 
 def _is_told_by_its_row(judged: Judged, record: TraceRecord) -> bool:
     return judged.kind is None and judged.row is not None and judged.row.run_id == record.run_id
+
+
+def _without_touches(
+    columns: Mapping[str, tuple[str, ...]], judged: Mapping[str, Judged]
+) -> dict[str, tuple[str, ...]]:
+    """Without the mtime of files that were touched: their rows are behind until the line restamps them."""
+    left = {
+        path: tuple(name for name in names if name != "file_mtime_ns" or not judged[path].is_touched)
+        for path, names in columns.items()
+    }
+    return {path: names for path, names in left.items() if names}
 
 
 def _deeply(path: str, one: Judged, record: TraceRecord | None, columns: tuple[str, ...], known: Known) -> Judged:

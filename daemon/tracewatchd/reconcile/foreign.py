@@ -8,7 +8,7 @@ from typing import Protocol
 from uuid import UUID
 
 from tracewatchd.model.layout import day_of, decode_path
-from tracewatchd.model.ledger import RowVersion, RunIds
+from tracewatchd.model.ledger import RowVersion
 
 _PAGE = 5_000
 _BEFORE_ALL = UUID(int=0)
@@ -17,17 +17,17 @@ _BEFORE_ALL = UUID(int=0)
 class ForeignStore(Protocol):
     """Postgres, as far as foreign rows are concerned."""
 
-    async def projects_of_runs(self, run_ids: str) -> set[str]:
+    async def projects_of_runs(self, run_ids: Iterable[UUID]) -> set[str]:
         """What the projects of these runs are called."""
         ...
 
     async def run_ids_after(
         self, after: UUID, limit: int, projects: Sequence[str] | None = None, day: date | None = None
-    ) -> RunIds:
-        """The next run ids: of all, or of some projects and one day."""
+    ) -> list[UUID]:
+        """The next run ids in order: of all, or of some projects and one day."""
         ...
 
-    async def unexplained(self, run_ids: str) -> list[UUID]:
+    async def unexplained(self, run_ids: Iterable[UUID]) -> list[UUID]:
         """Those of these runs that no ledger row, of any source, names."""
         ...
 
@@ -41,7 +41,7 @@ async def all_foreign(store: ForeignStore) -> list[UUID]:
     return await _foreign(store, None, None)
 
 
-async def foreign_of_day(store: ForeignStore, directory: str, run_ids: str) -> list[UUID]:
+async def foreign_of_day(store: ForeignStore, directory: str, run_ids: Iterable[UUID]) -> list[UUID]:
     """Those of a project-day: of the folder's project, and of those that the day's files named (these run ids)."""
     folder, _, name = directory.partition("/")
     day = day_of(name.encode())
@@ -56,15 +56,14 @@ async def still_foreign(store: ForeignStore, run_ids: Sequence[UUID]) -> list[UU
     found: list[UUID] = []
     for start in range(0, len(run_ids), _PAGE):
         there = await store.row_versions(run_ids[start : start + _PAGE])
-        found += await store.unexplained(f"{{{','.join(map(str, there))}}}")
+        found += await store.unexplained(there)
     return sorted(found)
 
 
 async def _foreign(store: ForeignStore, projects: Sequence[str] | None, day: date | None) -> list[UUID]:
     found: list[UUID] = []
-    after: UUID | None = _BEFORE_ALL
-    while after is not None:
-        page = await store.run_ids_after(after, _PAGE, projects, day)
-        found += await store.unexplained(page.run_ids)
-        after = page.last if page.runs == _PAGE else None
+    page = await store.run_ids_after(_BEFORE_ALL, _PAGE, projects, day)
+    while page:
+        found += await store.unexplained(page)
+        page = await store.run_ids_after(page[-1], _PAGE, projects, day)
     return found

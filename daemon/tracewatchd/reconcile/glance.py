@@ -41,6 +41,9 @@ class Glancer:
         self._set = setting
         self._depth = plan.depth
         self._without_told = without_told
+        # A budget must be spent before it can be known to be.
+        self._ahead = _AHEAD if plan.budget_s is None and plan.budget_bytes is None else 0
+        self._walking = asyncio.Semaphore(1 if plan.depth != "full" else 2)
         self._read_up_to = setting.limits.max_file_bytes if plan.depth == "full" else None
 
     async def ahead(self, directories: Iterable[str], *, go_on: Callable[[], bool]) -> AsyncGenerator[Glance, None]:
@@ -51,7 +54,7 @@ class Glancer:
                 if not go_on():
                     break
                 begun.append(asyncio.create_task(self._at(directory)))
-                if len(begun) > _AHEAD:
+                if len(begun) > self._ahead:
                     yield await begun.popleft()
             while begun:
                 yield await begun.popleft()
@@ -61,8 +64,7 @@ class Glancer:
             await asyncio.gather(*begun, return_exceptions=True)
 
     async def _at(self, directory: str) -> Glance:
-        walk = partial(self._set.folder.survey, directory, read_up_to=self._read_up_to)
-        walking = asyncio.ensure_future(self._set.offload(walk))
+        walking = asyncio.ensure_future(self._walk(directory))
         try:
             summary = await self._set.store.directory_summary(
                 self._source, directory, with_sha256=self._depth == "full", without_told=self._without_told
@@ -72,6 +74,11 @@ class Glancer:
             return await self._walked(walking, summary, runs_agree=agree)
         finally:
             walking.cancel()
+
+    async def _walk(self, directory: str) -> Survey:
+        # Where files are only looked at, two walkers would do little but take the interpreter from each other.
+        async with self._walking:
+            return await self._set.offload(partial(self._set.folder.survey, directory, read_up_to=self._read_up_to))
 
     async def _walked(self, walking: asyncio.Future[Survey], summary: DirectorySummary, *, runs_agree: bool) -> Glance:
         try:

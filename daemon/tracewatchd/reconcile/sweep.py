@@ -188,7 +188,8 @@ class Sweep:
         rows = {path: row for path, row in rows.items() if path in seen}
         paths = (path for path in survey.paths() if path not in rows)
         self._tally.same(survey.directory, len(survey.lines) - len(rows), paths)
-        await self._page({path: seen[path] for path in rows}, rows)
+        if rows:
+            await self._page({path: seen[path] for path in rows}, rows)
 
     async def _compare_files(self, glance: Glance) -> None:
         survey, directory = glance.survey, glance.survey.directory

@@ -22,7 +22,12 @@ _SIGILS: Mapping[FileState | Kind, str] = {
     Kind.LOST: "-",
     Kind.FOREIGN: "-",
 }
-"""What a path is called that is in this state or of this kind; every other kind is a difference."""
+"""What is no difference: everything else is one."""
+
+
+def sigil_of(what: FileState | Kind) -> str:
+    """What a path is called that is in this state or of this kind."""
+    return _SIGILS.get(what, "*")
 
 
 class Tally:
@@ -48,7 +53,7 @@ class Tally:
     def name(self, subject: str, what: FileState | Kind) -> None:
         """Give a path its sigil."""
         if self._each:
-            self._each(_SIGILS.get(what, "*"), subject)
+            self._each(sigil_of(what), subject)
 
     def same(self, directory: str, files: int, paths: Iterable[str]) -> None:
         """Files of a directory that are loaded, all of them, without a look at each."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from random import Random
 from secrets import token_hex
 from typing import TypeVar
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from tenacity import (
     AsyncRetrying,
@@ -31,10 +31,11 @@ from tracewatchd.edges.folder import Folder
 from tracewatchd.ingest.budget import ByteBudget
 from tracewatchd.ingest.line import Line, LineLimits, Surroundings
 from tracewatchd.ingest.read import ReadRules
+from tracewatchd.model.difference import differences
 from tracewatchd.model.errors import TransientError
 from tracewatchd.model.events import Tell
-from tracewatchd.model.findings import VerificationResult
-from tracewatchd.model.fixes import BY_DEFAULT, FixKind, Journal
+from tracewatchd.model.findings import Depth, VerificationResult
+from tracewatchd.model.fixes import FixKind, Journal
 from tracewatchd.model.layout import encode_path
 from tracewatchd.model.retention import Retention
 from tracewatchd.reconcile.plan import Each, SweepPlan
@@ -47,7 +48,7 @@ from tracewatchd.service.leases import Duty, sweep_lease
 from tracewatchd.service.memory import collect_seldom, keep_freed_memory
 from tracewatchd.service.process import Daemon, DaemonSetting, Watched
 from tracewatchd.service.retention import ClockSetting, RetentionClock
-from tracewatchd.service.schedule import SweepSchedule
+from tracewatchd.service.schedule import Rhythm, SweepSchedule
 from tracewatchd.settings import Root, Settings, masked
 from tracewatchd.store.connect import StoreOptions
 from tracewatchd.store.database import TraceDatabase
@@ -235,6 +236,7 @@ class Assembly:
             read=self._read,
             budget=self._budget,
             now=_now,
+            explain=differences,
             # Rows that no file explains belong to no source: one of them looks for them.
             foreign=place is self.places[0],
         )
@@ -310,8 +312,9 @@ class Assembly:
         line = self.line(place)
         schedule = SweepSchedule(
             place.source,
-            partial(self.sweep, place, line, SweepPlan(fixes=BY_DEFAULT)),
-            interval_s=self.settings.watch.sweep_interval_s,
+            partial(self._sweep_by_schedule, place, line),
+            self._rhythms(),
+            has_backlog=lambda: line.backlog > 0,
             random=Random(),  # noqa: S311 - jitter, no secret
             tell=self.tell,
         )
@@ -327,6 +330,34 @@ class Assembly:
             )
         )
         return Watched(line, listener, schedule)
+
+    def _rhythms(self) -> list[Rhythm]:
+        sweep, fixes = self.settings.sweep, frozenset(self.settings.sweep.repairs)
+        rolling: Sequence[tuple[Depth, float, float]] = (
+            ("full", sweep.full_interval_s, sweep.full_budget_s),
+            ("deep", sweep.deep_interval_s, sweep.deep_budget_s),
+        )
+        return [
+            Rhythm(plan=SweepPlan(fixes=fixes), interval_s=self.settings.watch.sweep_interval_s),
+            *(
+                Rhythm(
+                    plan=SweepPlan(
+                        depth=depth,
+                        fixes=fixes,
+                        budget_s=budget_s,
+                        budget_bytes=sweep.budget_bytes,
+                        oldest_first=True,
+                    ),
+                    interval_s=interval_s,
+                )
+                for depth, interval_s, budget_s in rolling
+                if interval_s
+            ),
+        ]
+
+    async def _sweep_by_schedule(self, place: Place, line: Line, plan: SweepPlan) -> VerificationResult:
+        repairs = self.repairs(place, line, repair_id=uuid4(), fixes=plan.fixes)
+        return await self.sweep(place, line, plan, repairs=repairs)
 
 
 def embedded_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:

@@ -1,45 +1,77 @@
-"""When a source is swept: at start, at an interval, on demand, and when hints may have been lost."""
+"""When a source is swept: at start, at an interval, on demand, and when hints may have been lost.
+
+Quick sweeps go over everything. Full and deep ones roll: each takes the project-days that were verified at its depth
+the longest time ago, as many as its budget allows, and waits while the line has a backlog.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from random import Random
 
 from tracewatchd.model.errors import NotCheckedError, TransientError
-from tracewatchd.model.events import (
-    FileReadable,
-    FileUnreadable,
-    FindingConfirmed,
-    FindingsWithheld,
-    SweepFailed,
-    SweepFinished,
-    Tell,
-)
-from tracewatchd.model.findings import FACTS, Finding, Kind, VerificationResult
+from tracewatchd.model.events import SweepFailed, SweepFinished, Tell
+from tracewatchd.model.findings import VerificationResult
+from tracewatchd.reconcile.plan import SweepPlan
+from tracewatchd.service.standing import Standing
 
 _JITTER = 0.1
 _AFTER_FAILURE_S = 5.0
-# Events of their own, told when it happens.
-_TOLD_ELSEWHERE = frozenset({Kind.QUARANTINED, Kind.UNREADABLE})
+_LOOK_AGAIN_S = 5.0
+_YIELD_AT_MOST_S = 600.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rhythm:
+    """What is swept again and again, and the time between two of these sweeps."""
+
+    plan: SweepPlan
+    interval_s: float
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether each of these sweeps goes over everything."""
+        return self.plan.budget_s is None and self.plan.budget_bytes is None
+
+
+@dataclass(slots=True)
+class _Turn:
+    """When a rhythm's next sweep is due. ``yielding_since_s`` is when it first gave way to what waits on the line."""
+
+    rhythm: Rhythm
+    due_s: float
+    yielding_since_s: float | None = None
 
 
 class SweepSchedule:
-    """Runs the quick sweeps of one source, one at a time; wishes that come meanwhile are one next sweep."""
+    """Runs the sweeps of one source, one at a time; wishes that come meanwhile are one next sweep.
+
+    Args:
+        source: what is swept.
+        sweep: carries out one sweep.
+        rhythms: the quick one first, which is also what a wish is for.
+        has_backlog: whether the line has so much to do that rolling sweeps had better wait.
+        random: spreads the intervals.
+        tell: hears of it.
+    """
 
     def __init__(
         self,
         source: str,
-        sweep: Callable[[], Awaitable[VerificationResult]],
+        sweep: Callable[[SweepPlan], Awaitable[VerificationResult]],
+        rhythms: Sequence[Rhythm],
         *,
-        interval_s: float,
+        has_backlog: Callable[[], bool],
         random: Random,
         tell: Tell,
     ) -> None:
         self._source = source
         self._sweep = sweep
-        self._interval_s = interval_s
+        self._quick = rhythms[0]
+        self._rhythms = rhythms
+        self._has_backlog = has_backlog
         self._random = random
         self._tell = tell
         self._wanted = asyncio.Event()
@@ -47,7 +79,7 @@ class SweepSchedule:
         self._standing = Standing(tell)
 
     def want(self, cause: str) -> bool:
-        """Ask for a sweep as soon as possible; False when one was already asked for."""
+        """Ask for a quick sweep as soon as possible; False when one was already asked for."""
         if self._wanted.is_set():
             return False
         self._cause = cause
@@ -60,77 +92,54 @@ class SweepSchedule:
         Raises:
             PermanentError: the store's surroundings are wrong.
         """
+        turns = [_Turn(rhythm, self._next_s(rhythm)) for rhythm in self._rhythms]
         while True:
-            cause = await self._next()
-            try:
-                await self.sweep_once(cause)
-            except (TransientError, NotCheckedError) as error:
-                self._tell(SweepFailed(source=self._source, depth="quick", error=str(error)))
-                await asyncio.sleep(_AFTER_FAILURE_S)
-                self.want(cause)
+            turn = min(turns, key=lambda turn: turn.due_s)
+            if await self._is_wanted_before(turn.due_s):
+                await self._take(turns[0], self._cause)
+            elif not self._yields(turn):
+                await self._take(turn, "interval")
 
-    async def _next(self) -> str:
-        wait_s = self._interval_s * (1 + self._random.uniform(-_JITTER, _JITTER))
+    async def _is_wanted_before(self, due_s: float) -> bool:
         try:
-            await asyncio.wait_for(self._wanted.wait(), wait_s)
+            await asyncio.wait_for(self._wanted.wait(), max(0.0, due_s - _clock()))
         except TimeoutError:
-            return "interval"
+            return False
         self._wanted.clear()
-        return self._cause
+        return True
+
+    def _yields(self, turn: _Turn) -> bool:
+        """Whether a rolling sweep gives way once more to what waits on the line; not for ever."""
+        now_s = _clock()
+        since_s = turn.yielding_since_s if turn.yielding_since_s is not None else now_s
+        if turn.rhythm.is_whole or not self._has_backlog() or now_s - since_s >= _YIELD_AT_MOST_S:
+            return False
+        turn.yielding_since_s, turn.due_s = since_s, now_s + _LOOK_AGAIN_S
+        return True
+
+    async def _take(self, turn: _Turn, cause: str) -> None:
+        turn.yielding_since_s = None
+        try:
+            await self._sweep_now(turn.rhythm, cause)
+        except (TransientError, NotCheckedError) as error:
+            self._tell(SweepFailed(source=self._source, depth=turn.rhythm.plan.depth, error=str(error)))
+            await asyncio.sleep(_AFTER_FAILURE_S)
+            if turn.rhythm is self._quick:
+                self.want(cause)
+        turn.due_s = self._next_s(turn.rhythm)
+
+    def _next_s(self, rhythm: Rhythm) -> float:
+        return _clock() + rhythm.interval_s * (1 + self._random.uniform(-_JITTER, _JITTER))
 
     async def sweep_once(self, cause: str) -> VerificationResult:
-        """Sweep now and say what was found."""
-        result = await self._sweep()
-        self._standing.say(result)
+        """Sweep everything quickly now and say what was found."""
+        return await self._sweep_now(self._quick, cause)
+
+    async def _sweep_now(self, rhythm: Rhythm, cause: str) -> VerificationResult:
+        result = await self._sweep(rhythm.plan)
+        self._standing.say(result, whole=rhythm.is_whole)
         self._tell(finished(result, cause))
         return result
-
-
-class Standing:
-    """Tells each finding once for as long as it stands, and again when it comes back."""
-
-    def __init__(self, tell: Tell) -> None:
-        self._tell = tell
-        self._told: set[tuple[Kind, str]] = set()
-        self._withheld: dict[Kind, int] = {}
-        self._closed: set[str] = set()
-
-    def say(self, result: VerificationResult) -> None:
-        """Tell what a sweep found that the sweep before it did not find."""
-        found = {(one.kind, one.path): one for one in result.findings if one.kind not in _TOLD_ELSEWHERE}
-        for key, finding in found.items():
-            if key not in self._told:
-                self._tell(_confirmed(result.source, finding))
-        # What could not be checked may still stand.
-        self._told = set(found) | (self._told if result.unchecked else set())
-        self._say_withheld(result)
-        self._say_closed(result)
-
-    def _say_closed(self, result: VerificationResult) -> None:
-        for path in result.closed.keys() - self._closed:
-            self._tell(FileUnreadable(source=result.source, path=path, error=result.closed[path]))
-        for path in self._closed - result.closed.keys():
-            self._tell(FileReadable(source=result.source, path=path))
-        self._closed = set(result.closed)
-
-    def _say_withheld(self, result: VerificationResult) -> None:
-        left = result.counts - Counter(finding.kind for finding in result.findings)
-        withheld = {kind: count for kind, count in left.items() if kind not in _TOLD_ELSEWHERE}
-        if withheld and withheld != self._withheld:
-            findings = {str(kind): count for kind, count in sorted(withheld.items())}
-            self._tell(FindingsWithheld(source=result.source, findings=findings))
-        self._withheld = withheld
-
-
-def _confirmed(source: str, finding: Finding) -> FindingConfirmed:
-    return FindingConfirmed(
-        source=source,
-        kind=finding.kind,
-        severity=finding.severity,
-        path=finding.path,
-        run_id=finding.run_id,
-        detail=f"{finding.detail}; {FACTS[finding.kind].remedy}",
-    )
 
 
 def finished(result: VerificationResult, cause: str) -> SweepFinished:
@@ -143,7 +152,13 @@ def finished(result: VerificationResult, cause: str) -> SweepFinished:
         files=result.files,
         states={str(state): count for state, count in sorted(result.states.items())},
         findings={str(kind): count for kind, count in sorted(result.counts.items())},
+        fixed={str(kind): count for kind, count in sorted(result.fixed.items()) if count},
+        days=len(result.days),
         ignored=result.ignored,
         directories=result.directories,
         took_s=result.took_s,
     )
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()

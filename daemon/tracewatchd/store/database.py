@@ -17,7 +17,7 @@ from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.events import StoreMigrated, StoreReplaced, Tell
 from tracewatchd.model.findings import DayResult, Depth
 from tracewatchd.model.fixes import Fix, FixImages, FixState, Journal, Rollback
-from tracewatchd.model.ledger import DirectorySummary, LedgerOutline, LedgerRow, QuarantineRow, RowVersion, RunIds
+from tracewatchd.model.ledger import DirectorySummary, LedgerOutline, LedgerRow, QuarantineRow, RowVersion
 from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.results import BatchResult
 from tracewatchd.model.retention import VerifiedDay
@@ -239,19 +239,19 @@ class TraceDatabase:
         """Note what a sweep said of project-days that it compared whole."""
         await self._read(sweeps.remember_days, source, depth, began_at, days)
 
-    async def projects_of_runs(self, run_ids: str) -> set[str]:
+    async def projects_of_runs(self, run_ids: Iterable[UUID]) -> set[str]:
         """What the projects of these runs are called."""
-        return {row["project"] for row in await self._read(_fetch, "projects_of_runs", run_ids)}
+        return {row["project"] for row in await self._read(_fetch, "projects_of_runs", list(run_ids))}
 
     async def run_ids_after(
         self, after: UUID, limit: int, projects: Sequence[str] | None = None, day: date | None = None
-    ) -> RunIds:
-        """The next run ids: of all, or of some projects and one day."""
+    ) -> list[UUID]:
+        """The next run ids in order: of all, or of some projects and one day."""
         return await self._read(sweeps.run_ids_after, after, limit, projects, day)
 
-    async def unexplained(self, run_ids: str) -> list[UUID]:
+    async def unexplained(self, run_ids: Iterable[UUID]) -> list[UUID]:
         """Those of these runs that no ledger row, of any source, names."""
-        return await self._read(sweeps.unexplained, run_ids)
+        return [row["run_id"] for row in await self._read(_fetch, "unexplained", list(run_ids))]
 
     async def differing(self, records: Sequence[TraceRecord]) -> Mapping[int, tuple[str, ...]]:
         """Which of these files' rows came from the same bytes and hold something else: by position, the columns.

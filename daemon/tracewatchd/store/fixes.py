@@ -281,8 +281,10 @@ def _entry(source: str, key: UUID | str, files: Sequence[TraceRecord | Rejection
     files = sorted(files, key=lambda file: file.path)
     paths = tuple(file.path for file in files)
     records = tuple(file for file in files if isinstance(file, TraceRecord))
+    # The line may have written the same file, in vain, in the same repair: to force it is another fix.
+    how = "forced" if journal.forced else "guarded"
     return _Entry(
-        fix_id=uuid5(journal.repair_id, "\n".join([source, str(key), *map(_as_written, files)])),
+        fix_id=uuid5(journal.repair_id, "\n".join([source, str(key), how, *map(_as_written, files)])),
         kind=_kind(paths, journal),
         run_id=key if isinstance(key, UUID) else None,
         about_row=bool(records),

@@ -10,7 +10,7 @@ from uuid import UUID
 import msgspec
 
 from tracewatchd.model.findings import DayResult, Depth
-from tracewatchd.model.ledger import DirectorySummary, LedgerRow, RunIds
+from tracewatchd.model.ledger import DirectorySummary, LedgerRow
 from tracewatchd.model.record import TraceRecord
 from tracewatchd.store.commit import columns_of
 from tracewatchd.store.connect import Connection
@@ -37,9 +37,8 @@ async def directory_summary(
     connection: Connection, schema: str, source: str, directory: str, *, with_sha256: bool, without_told: bool
 ) -> DirectorySummary:
     """One directory's ledger rows in one answer."""
-    # Names begin after the slash, and SQL counts from one.
-    arguments = (*Between.of(directory), len(directory) + 2, with_sha256, without_told)
-    (row,) = await connection.fetch(statement("directory_summary", schema), source, *arguments)
+    arguments = (source, *Between.of(directory), with_sha256, without_told)
+    (row,) = await connection.fetch(statement("directory_summary", schema), *arguments)
     return DirectorySummary(**row)
 
 
@@ -76,18 +75,13 @@ async def remember_days(
 
 async def run_ids_after(
     connection: Connection, schema: str, after: UUID, limit: int, projects: Sequence[str] | None, day: date | None
-) -> RunIds:
-    """The next run ids: of all, or of some projects and one day."""
+) -> list[UUID]:
+    """The next run ids in order: of all, or of some projects and one day."""
     if projects is None:
         rows = await connection.fetch(statement("run_ids_page", schema), after, limit)
     else:
         rows = await connection.fetch(statement("run_ids_of_day", schema), after, limit, projects, day)
-    return RunIds(**rows[0])
-
-
-async def unexplained(connection: Connection, schema: str, run_ids: str) -> list[UUID]:
-    """Those of these runs that no ledger row names."""
-    return [row["run_id"] for row in await connection.fetch(statement("unexplained", schema), run_ids)]
+    return [row["run_id"] for row in rows]
 
 
 async def differing(

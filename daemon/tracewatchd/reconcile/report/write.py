@@ -7,15 +7,22 @@ from pathlib import Path
 
 from tracewatchd.edges.writing import write_file
 from tracewatchd.model.findings import VerificationResult
-from tracewatchd.reconcile.report import machine, markdown, page
+from tracewatchd.reconcile.report import machine, markdown
 from tracewatchd.reconcile.report.data import Data, as_data
+
+
+def _page(data: Data) -> str:
+    from tracewatchd.reconcile.report import page  # noqa: PLC0415 - only this form needs the template engine
+
+    return page.html(data)
+
 
 _FORMS: Mapping[str, Callable[[Data], str]] = {
     ".json": machine.one_object,
     ".jsonl": machine.lines,
     ".csv": machine.table,
     ".md": markdown.text,
-    ".html": page.html,
+    ".html": _page,
 }
 
 SUFFIXES = tuple(_FORMS)

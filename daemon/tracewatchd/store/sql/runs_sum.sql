@@ -1,4 +1,4 @@
 -- The sum of directory_summary.sql over the rows of these runs; equal sums and counts mean that each file's row holds it.
-SELECT count(*) AS runs, sum(hashtextextended(encode(file_sha256, 'hex'), uuid_hash_extended(run_id, 0))) AS sum
+SELECT count(*) AS runs, sum(hash_record_extended(ROW (run_id, file_sha256), 0)) AS sum
 FROM {schema}.runs
-WHERE run_id = ANY ($1::text::uuid[])
+WHERE run_id = ANY ($1::uuid[])
