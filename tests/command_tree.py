@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from typer.main import get_command
 
-from tracewatchd.cli.main import app
+from tracewatchd.cli.main import program
 
 
 class Found(NamedTuple):
@@ -31,12 +31,12 @@ class Found(NamedTuple):
 
 def commands() -> list[Found]:
     """Every command that does something, groups left out."""
-    return [found for found in _walk((), get_command(app)) if not hasattr(found.command, "commands")]
+    return [found for found in _walk((), get_command(program())) if not hasattr(found.command, "commands")]
 
 
 def groups() -> list[Found]:
     """Every group of commands, the program itself included."""
-    return [found for found in _walk((), get_command(app)) if hasattr(found.command, "commands")]
+    return [found for found in _walk((), get_command(program())) if hasattr(found.command, "commands")]
 
 
 def examples() -> list[list[str]]:

@@ -313,7 +313,7 @@ def test_a_file_of_paths_that_cannot_be_written(loaded: Desk) -> None:
     assert (result.returncode, result.stdout.splitlines()[0]) == (3, f"{loaded.root}: consistent")
     assert "cannot write paths: No such file or directory" in result.stderr
     _make_work(loaded)
-    assert loaded.run(*SWEEP, "--no-repair", "--combined", "/dev/full").returncode == 1
+    assert loaded.run(*SWEEP, "--no-repair", "--combined", "no-such-directory/paths").returncode == 1
 
 
 def test_each_report(loaded: Desk) -> None:

@@ -149,7 +149,10 @@ async def _undo(here: Source, journal: Journal) -> None:
 
 async def _one_seed(seed: int, root: Path, dsn: str, score: Score) -> None:
     random = Random(seed)
-    async with source(root, dsn, {"sweep.findings_told": 1_000, "watch.settle_s": 0.01}) as here, plainly(dsn) as database:
+    async with (
+        source(root, dsn, {"sweep.findings_told": 1_000, "watch.settle_s": 0.01}) as here,
+        plainly(dsn) as database,
+    ):
         standing = await _load(here)
         world = World(root, database, random)
         chosen = _choose(random)

@@ -639,7 +639,7 @@ class ClosedFolder(Folder):
             raise UnreadableError(directory, PermissionError(13, "Permission denied"))
         survey = super().survey(directory, read_up_to=read_up_to)
         for path in self._closed:
-            kept = [line for line in survey.lines if not f"{directory}/{line}".startswith(f"{path}\t")]
+            kept = [line for line in survey.lines if not line.startswith(f"{path}\t")]
             if len(kept) < len(survey.lines):
                 survey.lines, survey.fingerprint = kept, None
                 survey.unreadable[path] = "Permission denied"

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import errno
 import os
+import resource
+import signal
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracewatchd.edges.writing import is_empty, make_directory, write_file, write_new_file
+from tracewatchd.edges.writing import GrowingFile, is_empty, make_directory, write_file, write_new_file
 from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.layout import is_run_file_name
 
@@ -126,3 +129,81 @@ def test_a_new_file_takes_nobody_s_place(tmp_path: Path, kind: str) -> None:
     assert not write_new_file(target, b"{}", mtime_ns=1)
     assert target.lstat() == before
     assert _names(tmp_path) == ["run.json"]
+
+
+def put(path: Path, content: bytes) -> None:
+    """Write a file piece by piece."""
+    growing = GrowingFile(path)
+    try:
+        for at in range(len(content)):
+            growing.write(content[at : at + 1])
+        growing.finish()
+    finally:
+        growing.discard()
+
+
+WAYS = pytest.mark.parametrize("write", [write_file, put])
+
+
+@WAYS
+@pytest.mark.parametrize("leads_there", [False, True], ids=["itself", "symlink"])
+def test_only_a_file_is_replaced(tmp_path: Path, write: Callable[[Path, bytes], None], leads_there: bool) -> None:  # noqa: FBT001 - a case
+    """A pipe, as a device, keeps its place, and so does a directory, however it is named."""
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "directory").mkdir()
+    for name in ("pipe", "directory"):
+        target = tmp_path / name
+        if leads_there:
+            target = tmp_path / f"link-{name}"
+            target.symlink_to(name)
+        before = (tmp_path / name).stat()
+        with pytest.raises(PermanentError, match="something other than a regular file is there"):
+            write(target, b"{}")
+        assert (tmp_path / name).stat().st_ino == before.st_ino
+    assert not [name for name in _names(tmp_path) if name.startswith(".")]
+
+
+@WAYS
+def test_a_symlink_is_followed(tmp_path: Path, write: Callable[[Path, bytes], None]) -> None:
+    """The file that it leads to is replaced, or made; the link stays."""
+    (tmp_path / "there").mkdir()
+    link = tmp_path / "link"
+    link.symlink_to("there/file")
+    for content in (b"made", b"replaced"):
+        write(link, content)
+        assert (tmp_path / "there" / "file").read_bytes() == content
+    assert link.is_symlink()
+    assert _names(tmp_path / "there") == ["file"]
+
+
+def test_a_growing_file_is_seen_when_it_is_finished(tmp_path: Path) -> None:
+    """Until then what was there stays, and what is given up leaves nothing."""
+    target = tmp_path / "paths"
+    target.write_bytes(b"older")
+    for is_finished in (False, True):
+        growing = GrowingFile(target)
+        growing.write(b"new")
+        assert target.read_bytes() == b"older"
+        if is_finished:
+            growing.finish()
+        growing.discard()
+        assert _names(tmp_path) == ["paths"]
+    assert target.read_bytes() == b"new"
+
+
+def test_a_growing_file_that_may_not_grow(tmp_path: Path) -> None:
+    """It is told, and the target stays as it was."""
+    target = tmp_path / "paths"
+    target.write_bytes(b"older")
+    growing = GrowingFile(target)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))
+        with pytest.raises(PermanentError, match="File too large"):
+            growing.write(b"x" * 1_000_000)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+        growing.discard()
+    assert (target.read_bytes(), _names(tmp_path)) == (b"older", ["paths"])

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 
 from command_tree import Found, commands, examples, groups
 from tracewatchd.cli import options
-from tracewatchd.cli.main import app
+from tracewatchd.cli.main import program
 from tracewatchd.settings import SETTINGS
 
 COMMANDS = commands()
@@ -78,7 +78,7 @@ def test_the_table_holds_no_name_twice() -> None:
 @pytest.mark.parametrize("option", ["-h", "--help"])
 def test_each_help_is_whole(found: Found, option: str) -> None:
     """Help says what the command does, every exit status, and an example that calls this very command."""
-    result = CliRunner().invoke(app, [*found.words, option])
+    result = CliRunner().invoke(program(), [*found.words, option])
     assert result.exit_code == 0
     assert re.search(r"(?m)^  EXIT STATUS\n +0  \S", result.stdout)
     assert re.search(r"(?m)^  Example:\n    tracewatchd ", result.stdout)
@@ -98,7 +98,7 @@ def test_examples_are_collected() -> None:
 @pytest.mark.parametrize("found", groups(), ids=lambda found: " ".join(found.words) or "tracewatchd")
 def test_a_group_alone_shows_its_help(found: Found) -> None:
     """A group without a command is wrong usage and shows what there is."""
-    result = CliRunner().invoke(app, list(found.words))
+    result = CliRunner().invoke(program(), list(found.words))
     assert result.exit_code == 2
     assert "Commands:" in result.stderr
     assert all(name in result.stderr for name in found.command.commands)
@@ -108,7 +108,7 @@ def test_a_number_out_of_range_names_the_range() -> None:
     """Exit 2 in every command, and the message holds both limits, beyond either end and for what is no number."""
     for found, option in numeric_options():
         for value in (option.min - 1, option.max + 1, "x"):
-            result = CliRunner().invoke(app, [*found.words, f"{option.opts[0]}={value}"])
+            result = CliRunner().invoke(program(), [*found.words, f"{option.opts[0]}={value}"])
             assert result.exit_code == 2
             assert f"from {option.min} to {option.max}" in result.stderr
 

@@ -13,7 +13,7 @@ import pytest
 from typer.main import get_command
 
 from command_tree import commands, groups
-from tracewatchd.cli.main import app
+from tracewatchd.cli.main import program
 from tracewatchd.model.events import catalogue
 from tracewatchd.settings import CONFIG_VARIABLE, SECRETS_VARIABLE, SETTINGS, load
 
@@ -63,7 +63,7 @@ def _command_of(words: list[str]) -> tuple[str, ...]:
 
 
 def _options(words: tuple[str, ...]) -> set[str]:
-    found = COMMANDS[words].parameters if words in COMMANDS else get_command(app).params
+    found = COMMANDS[words].parameters if words in COMMANDS else get_command(program()).params
     return {"-h", "--help"} | {name for option in found for name in (*option.opts, *option.secondary_opts)}
 
 

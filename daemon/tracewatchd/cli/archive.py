@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tracewatchd.archive.load import Load, LoadProgress, find
-from tracewatchd.cli import fixes
+from tracewatchd.cli import fixes, verify
 from tracewatchd.cli.command import command, group
 from tracewatchd.cli.options import (
     AsJson,
@@ -40,6 +40,13 @@ from tracewatchd.service.assemble import Assembly, Place
 
 app = group("Archive commands for project-days.")
 app.add_typer(fixes.app, name="fixes")
+verify.register(app)
+
+
+def register(program: typer.Typer) -> None:
+    """Add the group."""
+    program.add_typer(app, name="archive")
+
 
 _EXAMPLES = [
     "tracewatchd archive to-db --all",

@@ -9,6 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import typer
+
 from tracewatchd.cli.command import command, group
 from tracewatchd.cli.options import AsJson, ConfigFile
 from tracewatchd.cli.output import Output
@@ -17,6 +19,12 @@ from tracewatchd.model.exits import CHECKING, Exit
 from tracewatchd.settings import Loaded, Root, Settings, load
 
 app = group("Check and show the configuration.")
+
+
+def register(program: typer.Typer) -> None:
+    """Add the group."""
+    program.add_typer(app, name="config")
+
 
 _READY = "ready"
 _EXITS: Mapping[Exit, str] = {

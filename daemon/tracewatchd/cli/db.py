@@ -5,6 +5,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping
 
+import typer
+
 from tracewatchd.cli.command import command, group
 from tracewatchd.cli.options import AsJson, ConfigFile
 from tracewatchd.cli.output import Output
@@ -14,6 +16,12 @@ from tracewatchd.service.assemble import Assembly, embedded_address
 from tracewatchd.store.database import DatabaseStatus
 
 app = group("The database: make it, bring it up to date, look at it, reach it.")
+
+
+def register(program: typer.Typer) -> None:
+    """Add the group."""
+    program.add_typer(app, name="db")
+
 
 _EXITS: Mapping[Exit, str] = {
     Exit.OK: "done",

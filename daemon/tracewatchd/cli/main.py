@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from importlib import import_module
 from typing import Annotated
 
 import typer
 
 from tracewatchd import __version__
-from tracewatchd.cli import archive, config, db, quarantine, reconcile, run, sample, verify
 from tracewatchd.cli.command import group
 from tracewatchd.cli.output import accept_any_text
 
-app = group("Every LangSmith run file on disk is a row in Postgres, and there is a proof.")
-run.register(app)
-reconcile.register(app)
-sample.register(app)
-verify.register(archive.app)
-app.add_typer(archive.app, name="archive")
-app.add_typer(quarantine.app, name="quarantine")
-app.add_typer(db.app, name="db")
-app.add_typer(config.app, name="config")
+_ABOUT = "Every LangSmith run file on disk is a row in Postgres, and there is a proof."
+_PARTS = ("run", "reconcile", "sample", "archive", "quarantine", "db", "config")
+"""The words that may come first, each a module beside this one."""
+
+
+def program(words: Sequence[str] = ()) -> typer.Typer:
+    """The program; where the first word names a part of it that part alone, as each takes time to import and build."""
+    app = group(_ABOUT)
+    app.callback(context_settings={"help_option_names": ["-h", "--help"]})(_root)
+    for part in [word for word in words[:1] if word in _PARTS] or _PARTS:
+        import_module(f"tracewatchd.cli.{part}").register(app)
+    return app
 
 
 def _print_version(wanted: bool) -> None:
@@ -28,8 +33,7 @@ def _print_version(wanted: bool) -> None:
         raise typer.Exit
 
 
-@app.callback(context_settings={"help_option_names": ["-h", "--help"]})
-def root(
+def _root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
@@ -40,7 +44,7 @@ def root(
 def main() -> None:
     """Run the command that the arguments name and exit with its status."""
     accept_any_text()
-    app(prog_name="tracewatchd")
+    program(sys.argv[1:])(prog_name="tracewatchd")
 
 
 if __name__ == "__main__":

@@ -14,14 +14,12 @@ from dataclasses import asdict
 from typing import TYPE_CHECKING, TextIO
 
 import msgspec
-from rich import box
-from rich.console import Console
-from rich.table import Table
 
 _UNBOUNDED = 100_000  # columns of what is no terminal, so that nothing is ever wrapped there
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
+    from rich.console import Console
 
 
 class ReaderGoneError(Exception):
@@ -48,7 +46,10 @@ class Output:
         """Aligned columns for people, without a header where no column has a name; a row has a cell for each."""
         if self.as_json:
             return
-        style = box.SIMPLE_HEAD if sys.stdout.isatty() else None
+        from rich.box import SIMPLE_HEAD  # noqa: PLC0415 - takes a tenth of a command's start, and few print tables
+        from rich.table import Table  # noqa: PLC0415 - as above
+
+        style = SIMPLE_HEAD if sys.stdout.isatty() else None
         table = Table(*columns, box=style, pad_edge=False, show_header=any(columns))
         for row in rows:
             table.add_row(*row)
@@ -70,6 +71,8 @@ def note(text: str) -> None:
 
 def console_on(stream: TextIO) -> Console:
     """A rich console that takes texts as they are: brackets are no markup, and pipes have no width."""
+    from rich.console import Console  # noqa: PLC0415 - as in Output.table
+
     width = None if stream.isatty() else _UNBOUNDED
     return Console(file=stream, width=width, markup=False, highlight=False, emoji=False)
 

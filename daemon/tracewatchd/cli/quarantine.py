@@ -35,6 +35,12 @@ from tracewatchd.service.assemble import Assembly, Place
 
 app = group("Files that cannot be stored: which, why, and another try.")
 
+
+def register(program: typer.Typer) -> None:
+    """Add the group."""
+    program.add_typer(app, name="quarantine")
+
+
 _PAGE = 1000
 _SEE_LIST = "`tracewatchd quarantine list` shows what is"
 

@@ -9,19 +9,15 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from hashlib import sha256
-from typing import TypeAlias
 
 from tracewatchd.model.layout import encode_path
 from tracewatchd.model.stamp import Seen, Stamp
 
 _CHUNK_BYTES = 1 << 20
 _NAMES_ARE_UTF8 = sys.getfilesystemencoding().lower().replace("-", "") == "utf8"
-
-Describe: TypeAlias = Callable[[str, os.DirEntry[str]], str | None]
-"""Makes the line of an entry of a directory; None where there is no such regular file any more."""
 
 
 @dataclass(slots=True)
@@ -62,12 +58,6 @@ class Survey:
         return dict(sorted(map(_seen, self.lines)))
 
 
-def by_stamp(directory: str, entry: os.DirEntry[str]) -> str:
-    """The line of a file that is not read."""
-    status = entry.stat(follow_symlinks=False)
-    return f"{directory}/{entry.name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\t"
-
-
 def digest(descriptor: int, expected_bytes: int) -> str:
     """The sha256 of what an open file holds, in hexadecimal; a large file is never held whole."""
     block = os.read(descriptor, min(expected_bytes, _CHUNK_BYTES) + 1)
@@ -95,6 +85,8 @@ def _spelled(line: str) -> str:
 
 
 def _is_encodable(text: str) -> bool:
+    if text.isascii():
+        return True
     try:
         text.encode()
     except UnicodeEncodeError:

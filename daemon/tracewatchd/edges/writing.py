@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -15,17 +16,18 @@ _HEALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.E
 
 
 def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Put ``content`` at ``path`` in one step, in place of what may be there; its directory must exist.
+    """Put ``content`` at ``path`` in one step, in place of a file that may be there; its directory must exist.
 
-    The temporary name begins with ``.``, so that no watcher or sweep takes it for a run file, and is short, so that
-    any name that the file system allows can be written. ``durable`` waits until file and name are on the disk.
+    A symlink is followed, and only a regular file is replaced, no device or pipe. The temporary name begins with ``.``,
+    so that no watcher or sweep takes it for a run file, and is short, so that any name that the file system allows can
+    be written. ``durable`` waits until file and name are on the disk.
 
     Raises:
         TransientError: The disk is full or failing, or this process has too many files open.
         PermanentError: The file cannot be written there (permissions, no such directory, read-only).
     """
     with _classified(path.parent, f"write {path.name}"):
-        _write(path, content, durable=durable)
+        _write(_replaceable(path), content, durable=durable)
 
 
 def write_new_file(path: Path, content: bytes, *, mtime_ns: int) -> bool:
@@ -44,7 +46,7 @@ def write_new_file(path: Path, content: bytes, *, mtime_ns: int) -> bool:
 
 
 class GrowingFile:
-    """A file that is written piece by piece and seen, in place of what may be there, only when it is finished.
+    """A file that is written piece by piece and seen, in place of one that may be there, only when it is finished.
 
     Raises:
         TransientError: The disk is full or failing, or this process has too many files open.
@@ -53,8 +55,9 @@ class GrowingFile:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._temporary = _beside(path)
         with self._classified():
+            self._target = _replaceable(path)
+            self._temporary = _beside(self._target)
             self._stream = self._temporary.open("xb")
 
     def write(self, piece: bytes) -> None:
@@ -74,7 +77,7 @@ class GrowingFile:
         """
         with self._classified():
             self._stream.close()
-            self._temporary.replace(self._path)
+            self._temporary.replace(self._target)
 
     def discard(self) -> None:
         """Leave nothing of it; of a finished file everything stays."""
@@ -144,6 +147,15 @@ def _write(path: Path, content: bytes, *, durable: bool, mtime_ns: int | None = 
             path.hardlink_to(temporary)
     if durable:
         _sync_directory(path.parent)
+
+
+def _replaceable(path: Path) -> Path:
+    """Where a name leads, if a file may be put there: a rename over a device would take it from the whole machine."""
+    target = Path(os.path.realpath(path))
+    with suppress(FileNotFoundError):
+        if not stat.S_ISREG(target.stat().st_mode):
+            raise OSError(errno.EINVAL, "something other than a regular file is there")
+    return target
 
 
 def _beside(path: Path) -> Path:

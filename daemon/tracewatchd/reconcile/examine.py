@@ -80,7 +80,7 @@ class Examiner:
                 found.judged[path] = self._judged(seen.get(path), rows.get(path), known)
                 if self._depth != "quick" and path in seen and not seen[path].sha256 and _is_loaded(rows.get(path)):
                     found.unread.append(path)
-        await _all(self._examine_batch(batch, rows, known, found, explaining) for batch in batches(sizes))
+        await _all(self._examine_batch(batch, rows, known, found, explaining=explaining) for batch in batches(sizes))
         found.judged = dict(sorted(found.judged.items()))
         return found
 
@@ -116,7 +116,7 @@ class Examiner:
     # ---- bytes
 
     async def _examine_batch(
-        self, batch: ReadingBatch, rows: Mapping[str, LedgerRow], known: Known, found: Examined, explaining: bool
+        self, batch: ReadingBatch, rows: Mapping[str, LedgerRow], known: Known, found: Examined, *, explaining: bool
     ) -> None:
         async with self._open, self._set.budget.charge(batch.share_bytes):
             async with self._reading:
@@ -134,7 +134,7 @@ class Examiner:
         found.judged |= judged
         found.unreadable |= looks.unreadable
         for path, cost_bytes in looks.costly.items():
-            await self._examine_batch(ReadingBatch((path,), cost_bytes), rows, known, found, explaining)
+            await self._examine_batch(ReadingBatch((path,), cost_bytes), rows, known, found, explaining=explaining)
 
     # ---- what the bytes become
 

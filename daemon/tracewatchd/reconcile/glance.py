@@ -43,7 +43,9 @@ class Glancer:
         self._without_told = without_told
         # A budget must be spent before it can be known to be.
         self._ahead = _AHEAD if plan.budget_s is None and plan.budget_bytes is None else 0
+        # One core walks while another one sums up: more of either would only take the processor from each other.
         self._walking = asyncio.Semaphore(1 if plan.depth != "full" else 2)
+        self._asking = asyncio.Semaphore(1)
         self._read_up_to = setting.limits.max_file_bytes if plan.depth == "full" else None
 
     async def ahead(self, directories: Iterable[str], *, go_on: Callable[[], bool]) -> AsyncGenerator[Glance, None]:
@@ -66,14 +68,18 @@ class Glancer:
     async def _at(self, directory: str) -> Glance:
         walking = asyncio.ensure_future(self._walk(directory))
         try:
-            summary = await self._set.store.directory_summary(
-                self._source, directory, with_sha256=self._depth == "full", without_told=self._without_told
-            )
-            # A deep sweep judges each file anyway.
-            agree = self._depth != "deep" and await self._set.store.runs_agree(summary)
+            async with self._asking:
+                summary, agree = await self._ask(directory)
             return await self._walked(walking, summary, runs_agree=agree)
         finally:
             walking.cancel()
+
+    async def _ask(self, directory: str) -> tuple[DirectorySummary, bool]:
+        summary = await self._set.store.directory_summary(
+            self._source, directory, with_sha256=self._depth == "full", without_told=self._without_told
+        )
+        # A deep sweep judges each file anyway.
+        return summary, self._depth != "deep" and await self._set.store.runs_agree(summary)
 
     async def _walk(self, directory: str) -> Survey:
         # Where files are only looked at, two walkers would do little but take the interpreter from each other.

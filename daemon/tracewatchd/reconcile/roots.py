@@ -61,7 +61,7 @@ class RootWatch:
         return None
 
     async def emptied(self, outline: Outline, remembered: Sequence[str]) -> dict[str, str]:
-        """Project folders that are there but hold no day of all that the ledger knows, and why they are not believed."""
+        """Project folders that are there but hold none of the days that the ledger knows, and why not to believe it."""
         there = {directory.partition("/")[0] for directory in outline.directories}
         suspects = sorted({directory.partition("/")[0] for directory in remembered} & (outline.projects - there))
         return {
