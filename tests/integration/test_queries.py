@@ -292,11 +292,29 @@ ARGUMENTS: dict[str, Sequence[Any]] = {
     "release_lease": ("daemon:a", "one"),
     "register_source": (SOURCE, "here", "/srv/traces"),
     "sources_of_host": ("here",),
+    "directory_summary": (SOURCE, "p7/2026-11-20/", "p7/2026-11-200", True, True),
+    "runs_sum": (IDS,),
+    "ledger_quarantined": (SOURCE, "q/2026-11-20/", "q/2026-11-200", 1_000),
+    "ledger_count": (SOURCE, "p7/", "p70", 100),
+    "told_gone": (SOURCE, PATHS),
+    "tell_gone": (SOURCE, PATHS),
+    "untell_gone": (SOURCE, PATHS),
+    "source_root": (SOURCE,),
+    "remember_root": (SOURCE, "1", "2"),
+    "remember_days": (SOURCE, "quick", NOW, b'[{"directory": "a", "verdict": "consistent", "files": 1, "counts": {}}]'),
+    "verified_days": (SOURCE,),
+    "run_ids_page": (IDS[0], 200),
+    "run_ids_of_day": (IDS[0], 200, ["p7"], DAY),
+    "projects_of_runs": (IDS,),
+    "unexplained": (IDS,),
+    "runs_by_id": (IDS,),
+    "differing": RUNS,
 }  # fmt: skip
 BOUNDS = {
     "runs_page": {"project", "run_date", "run_id"},
     "ledger_page": {"source", "path"},
     "ledger_directories": {"source", "path"},
+    "directory_summary": {"source", "path"},
 }
 COUNTS_EVERY_ROW = {"status"}
 """What counts the ledger has to see all of it."""

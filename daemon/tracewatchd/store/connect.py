@@ -100,6 +100,10 @@ class Sessions:
     def _session_settings(self) -> dict[str, str]:
         return {
             "jit": "off",
+            # Whoever asks has work for the other cores.
+            "max_parallel_workers_per_gather": "0",
+            # A plan made for thousands of keys at once reads a whole table to find them.
+            "plan_cache_mode": "force_generic_plan",
             "lock_timeout": f"{_ms(self._options.lock_timeout_s)}",
             "random_page_cost": "1.1",  # with the default, counts read whole tables instead of their index
             "statement_timeout": f"{_ms(self._options.commit_timeout_s)}",
