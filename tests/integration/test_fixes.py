@@ -136,6 +136,17 @@ async def test_one_fix_for_each_run(database: str) -> None:
     assert not any(fix.had_row for fix in found.values())
 
 
+async def test_what_reading_again_puts_right_is_called_by_what_there_was(database: str, connection: Plain) -> None:
+    """Nothing in the ledger is a missing file, a ledger row without its row an orphan, another version a stale one."""
+    asked = journal(FixKind.MISSING)
+    async with opened(database) as store:
+        await store.commit(SOURCE, [version(1), version(2)])
+        await connection.execute("DELETE FROM runs WHERE run_id = $1", run_id(2))
+        await store.commit(SOURCE, [version(1, day=2), version(2), version(3)], journal=asked)
+        found = {fix.run_id: fix.kind for fix in await fixes_in(store, repair_id=asked.repair_id)}
+    assert found == {run_id(1): FixKind.STALE, run_id(2): FixKind.ORPHAN, run_id(3): FixKind.MISSING}
+
+
 async def test_a_row_that_stays_is_not_kept(database: str, connection: Plain) -> None:
     """A fix that only touches the ledger holds no row, and its rollback leaves the row to whoever writes it."""
     new, old, newest = version(1, day=5), version(1, day=1, second=1), version(1, day=9, second=2)

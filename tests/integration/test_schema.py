@@ -336,7 +336,7 @@ def test_statements_name_their_schema() -> None:
     assert quoted('a"b') == '"a""b"'
     for name in STATEMENTS:
         text = sql_of(name, "s")
-        assert "{" not in text
+        assert not re.search(r"\{[a-z_]", text)
         tables = re.findall(r"\b(?:from|join|into|update)\s+([\w\".]+)", re.sub(r"--.*", "", text).lower())
         ours = {"runs", "ledger", "sources", "leases", "identity", "schema_version", "project_days", "gone", "fixes"}
         assert not ours & set(tables)

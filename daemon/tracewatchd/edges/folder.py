@@ -193,7 +193,7 @@ class Reader:
 
     def _open_directory(self, path: str) -> int | None:
         project, _, day = path.partition("/")
-        if project in {"", ".", ".."} or "/" in day:  # whatever a database says: nothing outside the layout
+        if {project, day} & {"", ".", ".."} or "/" in day:  # whatever a database says: nothing outside the layout
             return None
         try:
             with _opened(self._root, "") as root, _opened(decode_path(project), path, root) as folder:
