@@ -18,7 +18,7 @@ import pytest
 from damage import DAMAGES, UNLOADED, Victim, World, moved, victim
 from run_files import put, run_body, run_id, run_path
 from sweeps import Source, source
-from tracewatchd.model.findings import Depth, FileState, Kind, VerificationResult
+from tracewatchd.model.findings import Depth, Difference, FileState, Kind, VerificationResult
 from tracewatchd.model.fixes import BY_DEFAULT, FixKind, Journal
 from tracewatchd.model.record import RULES
 from tracewatchd.model.results import Outcome
@@ -112,6 +112,27 @@ async def test_a_deep_sweep_says_which_columns_differ(opened: Opening, connectio
         (finding,) = (await here.carry_out(SweepPlan(depth="deep"))).findings
         assert (finding.kind, finding.path, finding.run_id) == (Kind.MISMATCH, run_path(2), str(run_id(2)))
         assert finding.detail.endswith("they differ in name, data")
+
+
+async def test_a_detailed_sweep_says_where_each_finding_differs(opened: Opening, connection: Connection) -> None:
+    """Columns and JSON pointers with both values, of the findings that are kept; without it nothing is fetched."""
+    async with opened(sweep__findings_told=2) as here:
+        here.put_runs(5)
+        await here.sweep()
+        change = "UPDATE runs SET name = 'x', file_mtime_ns = 1, data = data || '{\"text\": 1}' WHERE run_id = $1"
+        for number in (2, 3, 4):
+            await connection.execute(change, run_id(number))
+        plain = await here.carry_out(SweepPlan(depth="deep"))
+        assert [one.differences for one in plain.findings] == [(), ()]
+        detailed = await here.carry_out(SweepPlan(depth="deep", detailed=True))
+        mtime_ns = (here.root / run_path(2)).stat().st_mtime_ns
+        assert detailed.findings[0].differences == (
+            Difference("/columns/name", '"agent"', '"x"'),
+            Difference("/columns/file_mtime_ns", str(mtime_ns), "1"),
+            Difference("/data/text", '"hello"', "1"),
+        )
+        assert [bool(one.differences) for one in detailed.findings] == [True, True]
+        assert detailed.counts == {Kind.MISMATCH: 3}
 
 
 async def test_numbers_and_keys_that_jsonb_calls_equal_are_equal(opened: Opening) -> None:

@@ -196,7 +196,8 @@ class Examiner:
         stored = {run.run_id: run for run in await self._set.store.runs_by_id(records[path].run_id for path in chosen)}
         for path in chosen:
             if run := stored.get(records[path].run_id):
-                judged[path] = judged[path]._replace(differences=differences_of(records[path], run, explain))
+                places = await self._set.offload(partial(differences_of, records[path], run, explain))
+                judged[path] = judged[path]._replace(differences=places)
 
 
 def _is_told_by_its_row(judged: Judged, record: TraceRecord) -> bool:

@@ -26,6 +26,10 @@ def differences_of(record: TraceRecord, run: StoredRun, explain: Explain) -> tup
         for name in _COLUMNS
         if getattr(record, name) != getattr(run, name)
     ]
+    # A row's mtime is the greatest of its files.
+    if run.file_mtime_ns < record.stamp.mtime_ns:
+        mtimes = _shown(record.stamp.mtime_ns), _shown(run.file_mtime_ns)
+        found.append(Difference("/columns/file_mtime_ns", *mtimes))
     found += explain(record.data, run.data, "/data", _PLACES)
     found += explain(record.metadata or b"null", run.metadata or b"null", "/metadata", _PLACES)
     return tuple(found[:_PLACES])
