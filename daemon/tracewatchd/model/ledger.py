@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -44,7 +43,8 @@ class DirectorySummary:
     """One directory's ledger rows in few numbers.
 
     ``files``, ``quarantined`` and ``fingerprint`` leave out what was told as gone, where that was asked for. ``runs``
-    and ``sum`` are about all acknowledged rows.
+    and ``sum`` are about all acknowledged rows, whose run ids
+    are one text with commas, to be passed on as it came.
     """
 
     files: int
@@ -52,7 +52,7 @@ class DirectorySummary:
     fingerprint: bytes
     runs: int
     sum: Decimal | None
-    run_ids: Sequence[UUID]
+    run_ids: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

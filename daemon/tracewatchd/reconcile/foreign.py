@@ -17,8 +17,8 @@ _BEFORE_ALL = UUID(int=0)
 class ForeignStore(Protocol):
     """Postgres, as far as foreign rows are concerned."""
 
-    async def projects_of_runs(self, run_ids: Iterable[UUID]) -> set[str]:
-        """What the projects of these runs are called."""
+    async def projects_of_runs(self, run_ids: str) -> set[str]:
+        """What the projects of these runs, ids with commas between them, are called."""
         ...
 
     async def run_ids_after(
@@ -41,7 +41,7 @@ async def all_foreign(store: ForeignStore) -> list[UUID]:
     return await _foreign(store, None, None)
 
 
-async def foreign_of_day(store: ForeignStore, directory: str, run_ids: Iterable[UUID]) -> list[UUID]:
+async def foreign_of_day(store: ForeignStore, directory: str, run_ids: str) -> list[UUID]:
     """Those of a project-day: of the folder's project, and of those that the day's files named (these run ids)."""
     folder, _, name = directory.partition("/")
     day = day_of(name.encode())

@@ -239,9 +239,9 @@ class TraceDatabase:
         """Note what a sweep said of project-days that it compared whole."""
         await self._read(sweeps.remember_days, source, depth, began_at, days)
 
-    async def projects_of_runs(self, run_ids: Iterable[UUID]) -> set[str]:
-        """What the projects of these runs are called."""
-        return {row["project"] for row in await self._read(_fetch, "projects_of_runs", list(run_ids))}
+    async def projects_of_runs(self, run_ids: str) -> set[str]:
+        """What the projects of these runs, ids with commas between them, are called."""
+        return {row["project"] for row in await self._read(_fetch, "projects_of_runs", run_ids)}
 
     async def run_ids_after(
         self, after: UUID, limit: int, projects: Sequence[str] | None = None, day: date | None = None

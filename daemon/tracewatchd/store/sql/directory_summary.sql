@@ -6,7 +6,7 @@ SELECT count(*) FILTER (WHERE NOT told) AS files,
     sha256(convert_to(coalesce(string_agg(line, E'\n') FILTER (WHERE NOT told), ''), 'UTF8')) AS fingerprint,
     count(*) FILTER (WHERE state = 'acknowledged') AS runs,
     sum(hash) FILTER (WHERE state = 'acknowledged') AS sum,
-    coalesce(array_agg(run_id) FILTER (WHERE state = 'acknowledged'), ARRAY[]::uuid[]) AS run_ids
+    coalesce(string_agg(run_id::text, ',') FILTER (WHERE state = 'acknowledged'), '') AS run_ids
 FROM (
     SELECT concat_ws(
             E'\t', path, size_bytes, mtime_ns, ctime_ns,
