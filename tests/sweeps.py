@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from run_files import put, run_body, run_path
 from tracewatchd.ingest.line import Line
@@ -81,3 +82,7 @@ async def source(root: Path, dsn: str, settings: Mapping[str, object] | None = N
         line.close()
         await working
         await assembly.close()
+
+
+Opening: TypeAlias = Callable[..., AbstractAsyncContextManager[Source]]
+"""Opens the source of a test, which gives the settings that it wants by keyword."""

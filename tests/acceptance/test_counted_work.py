@@ -64,13 +64,6 @@ class Counted:
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    made = tmp_path / "traces"
-    made.mkdir()
-    return made
-
-
-@pytest.fixture
 def env(database: str, root: Path) -> dict[str, str]:
     return environment(TRACEWATCHD_DATABASE__URL=database, TRACEWATCHD_WATCH__ROOTS=str(root))
 

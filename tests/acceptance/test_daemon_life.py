@@ -27,13 +27,6 @@ SHA256 = "SELECT encode(file_sha256, 'hex') FROM runs"
 
 
 @pytest.fixture
-def root(tmp_path: Path) -> Path:
-    place = tmp_path / "root"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
 def env(database: str) -> dict[str, str]:
     return environment(TRACEWATCHD_DATABASE__URL=database, TRACEWATCHD_WATCH__SWEEP_INTERVAL_S="3600")
 

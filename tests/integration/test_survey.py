@@ -22,13 +22,6 @@ ODD = ["a", "B", "a b", "a%b", "\u00e9", "\U0001f600", "\udcff", "'", '"', "\\",
 LIMIT = 1 << 20
 
 
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    place = tmp_path / "root"
-    place.mkdir()
-    return place
-
-
 def put_odd(root: Path) -> None:
     for number, name in enumerate(ODD, 1):
         put(root, f"{DIRECTORY}/{name}.json", run_body(number))

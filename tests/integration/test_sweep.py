@@ -7,7 +7,6 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Awaitable, Callable, Sequence
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -22,7 +21,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from run_files import DIRECTORY, put, run_body, run_id, run_path
-from sweeps import SOURCE, Source, source
+from sweeps import SOURCE, Opening, Source, source
 from tracewatchd.edges.folder import Folder, Outline, Reader, UnreadableError
 from tracewatchd.edges.survey import Survey
 from tracewatchd.ingest.budget import ByteBudget
@@ -40,24 +39,6 @@ from tracewatchd.reconcile.sweep import Sweep
 from tracewatchd.store.database import TraceDatabase
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Opening: TypeAlias = "Callable[..., AbstractAsyncContextManager[Source]]"
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    place = tmp_path / "root"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
-def opened(root: Path, database: str) -> Opening:
-    """Open the source; settings by keyword with ``__`` for the dot."""
-
-    def open_it(**chosen: object) -> AbstractAsyncContextManager[Source]:
-        return source(root, database, {key.replace("__", "."): value for key, value in chosen.items()})
-
-    return open_it
 
 
 async def make_foreign(connection: Connection, number: int) -> None:

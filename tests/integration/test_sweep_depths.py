@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from datetime import date
-from pathlib import Path
 from random import Random
 from typing import TypeAlias
 from uuid import uuid4
@@ -17,7 +14,7 @@ import pytest
 
 from damage import DAMAGES, UNLOADED, Victim, World, moved, victim
 from run_files import put, run_body, run_id, run_path
-from sweeps import Source, source
+from sweeps import Opening, Source
 from tracewatchd.model.findings import Depth, Difference, FileState, Kind, VerificationResult
 from tracewatchd.model.fixes import BY_DEFAULT, FixKind, Journal
 from tracewatchd.model.record import RULES
@@ -26,7 +23,6 @@ from tracewatchd.model.selection import Selection
 from tracewatchd.reconcile.plan import SweepPlan
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Opening: TypeAlias = "Callable[..., AbstractAsyncContextManager[Source]]"
 
 DEPTHS: tuple[Depth, ...] = ("quick", "full", "deep")
 SAME = {"edit": Kind.STALE, "truncate": Kind.STALE, "delete": Kind.GONE, "add": Kind.MISSING, "replace": Kind.STALE}
@@ -45,23 +41,6 @@ AT_EACH_DEPTH: dict[str, tuple[list[Kind], list[Kind], list[Kind]]] = {
     "forget": ([Kind.MISSING], [Kind.MISSING, Kind.FOREIGN], [Kind.MISSING, Kind.FOREIGN]),
     "insert_row": ([], [Kind.FOREIGN], [Kind.FOREIGN]),
 }
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    place = tmp_path / "root"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
-def opened(root: Path, database: str) -> Opening:
-    """Open the source; settings by keyword with ``__`` for the dot."""
-
-    def open_it(**chosen: object) -> AbstractAsyncContextManager[Source]:
-        return source(root, database, {key.replace("__", "."): value for key, value in chosen.items()})
-
-    return open_it
 
 
 def told(result: VerificationResult) -> list[tuple[Kind, str]]:

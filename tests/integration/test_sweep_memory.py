@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 from random import Random
 from typing import TypeAlias
@@ -14,7 +12,7 @@ import asyncpg
 import pytest
 
 from run_files import DIRECTORY, put, run_body, run_id, run_path
-from sweeps import SOURCE, Source, source
+from sweeps import SOURCE, Opening
 from tracewatchd.model.findings import Depth, Kind, VerificationResult
 from tracewatchd.model.fixes import BY_DEFAULT
 from tracewatchd.model.selection import Selection
@@ -22,26 +20,8 @@ from tracewatchd.reconcile.plan import SweepPlan
 from tracewatchd.store.database import TraceDatabase
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
-Opening: TypeAlias = "Callable[..., AbstractAsyncContextManager[Source]]"
 
 DEPTHS: tuple[Depth, ...] = ("quick", "full", "deep")
-
-
-@pytest.fixture
-def root(tmp_path: Path) -> Path:
-    place = tmp_path / "root"
-    place.mkdir()
-    return place
-
-
-@pytest.fixture
-def opened(root: Path, database: str) -> Opening:
-    """Open the source; settings by keyword with ``__`` for the dot."""
-
-    def open_it(**chosen: object) -> AbstractAsyncContextManager[Source]:
-        return source(root, database, {key.replace("__", "."): value for key, value in chosen.items()})
-
-    return open_it
 
 
 def found(result: VerificationResult) -> list[tuple[Kind, str | None]]:

@@ -17,7 +17,7 @@ from tracewatchd.cli.combined import Combined
 from tracewatchd.cli.output import Output, note
 from tracewatchd.cli.selecting import require_project
 from tracewatchd.cli.working import counted, places_of, require_roots, work
-from tracewatchd.model.errors import NotCheckedError, PermanentError, TracewatchError, TransientError
+from tracewatchd.model.errors import NotCheckedError, PermanentError, TracewatchError, TransientError, first_known
 from tracewatchd.model.exits import CHECKING, Exit
 from tracewatchd.model.findings import ERRORS, FACTS, WARNINGS, Depth, Finding, Kind, VerificationResult
 from tracewatchd.model.fixes import DESTRUCTIVE, FixKind, Journal
@@ -152,7 +152,8 @@ async def _sweep(assembly: Assembly, *, request: Request, each: Each | None, swe
         try:
             await _sweep_one(assembly, place, request, repair_id=repair_id, each=each, swept=swept)
         except* NotCheckedError as group:
-            error = next(_leaves(group))
+            error = first_known(group)
+            assert error  # noqa: S101 - the group holds nothing else
             swept.failures.append(error)
             swept.results.append(_unchecked(place.source, request.plan.depth, error))
 
@@ -173,14 +174,6 @@ async def _sweep_one(
             result.repair_id = str(repair_id)
             break
     await assembly.clock.add_to(result)
-
-
-def _leaves(group: BaseExceptionGroup[NotCheckedError]) -> Iterator[NotCheckedError]:
-    for error in group.exceptions:
-        if isinstance(error, BaseExceptionGroup):
-            yield from _leaves(error)
-        else:
-            yield error
 
 
 # ---------------------------------------------------------------------------------------------------------------------

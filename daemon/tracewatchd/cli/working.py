@@ -14,7 +14,7 @@ import typer
 
 from tracewatchd.cli.output import note
 from tracewatchd.ingest.line import Line
-from tracewatchd.model.errors import ConfigError, TracewatchError, TransientError
+from tracewatchd.model.errors import ConfigError, TransientError, first_known
 from tracewatchd.model.events import Level, Tell
 from tracewatchd.model.exits import Exit
 from tracewatchd.service.assemble import Assembly, Place
@@ -117,8 +117,10 @@ def work(
     log = log_of(settings, quiet=not verbose)
     try:
         return asyncio.run(_until_interrupted(_work(settings, log, do, create=create, migrate=migrate), stop))
-    except BaseExceptionGroup as group:
-        raise _first_of(group) from group
+    except ExceptionGroup as group:
+        if known := first_known(group):
+            raise known from group
+        raise
     finally:
         log.close()
 
@@ -176,14 +178,6 @@ async def _until_interrupted(work: Awaitable[T], stop: GentleStop | None) -> T:
         note("interrupted before anything was done")
         raise typer.Exit(Exit.FOUND)
     raise KeyboardInterrupt
-
-
-def _first_of(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The error of our own that a group of tasks ended with, else the group."""
-    known: BaseException = group.subgroup(TracewatchError) or group
-    while isinstance(known, BaseExceptionGroup) and known is not group:
-        known = known.exceptions[0]
-    return known
 
 
 def counted(counts: Mapping[str, int]) -> str:

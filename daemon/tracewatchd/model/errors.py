@@ -59,3 +59,12 @@ class PoisonError(TracewatchError):
 
 class NotCheckedError(TracewatchError):
     """A check could not be made at all (store away, root missing, busy): never to be taken for "consistent"."""
+
+
+def first_known(error: BaseException) -> TracewatchError | None:
+    """The first error of our own classes in an exception or a group of them."""
+    if isinstance(error, TracewatchError):
+        return error
+    if isinstance(error, BaseExceptionGroup):
+        return next(filter(None, map(first_known, error.exceptions)), None)
+    return None

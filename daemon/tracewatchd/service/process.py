@@ -9,7 +9,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from tracewatchd.ingest.line import Line
-from tracewatchd.model.errors import ConfigError, NotCheckedError, PermanentError, TracewatchError, TransientError
+from tracewatchd.model.errors import (
+    ConfigError,
+    NotCheckedError,
+    PermanentError,
+    TracewatchError,
+    TransientError,
+    first_known,
+)
 from tracewatchd.model.events import DaemonReady, DaemonStarted, DaemonStopped, DaemonStopping, SweepFailed, Tell
 from tracewatchd.model.exits import Exit
 from tracewatchd.service.hints import RootListener
@@ -124,7 +131,7 @@ class Daemon:
     def _judge(self, life: asyncio.Task[None]) -> None:
         if life.cancelled() or (error := life.exception()) is None:
             return
-        known = _first_known(error)
+        known = first_known(error)
         self._ending.exit_code = Exit.PERMANENT
         self._ending.cause = f"{type(known or error).__name__}: {known or error}"
         if known is None:
@@ -223,15 +230,6 @@ class Daemon:
         else:
             return
         self._tell(SweepFailed(source=watched.line.source, depth="quick", error=failure))
-
-
-def _first_known(error: BaseException) -> TracewatchError | None:
-    """The first error of our own classes in an exception or a group of them."""
-    if isinstance(error, TracewatchError):
-        return error
-    if isinstance(error, BaseExceptionGroup):
-        return next(filter(None, map(_first_known, error.exceptions)), None)
-    return None
 
 
 def _clock() -> float:

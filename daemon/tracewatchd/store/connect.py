@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -111,16 +111,15 @@ class Sessions:
         }
 
     async def _prepare(self, connection: asyncpg.Connection[asyncpg.Record]) -> None:
-        try:
+        with ExitStack() as unless_good:
+            # The pool would close it in good order, which a server that went silent never lets happen.
+            unless_good.callback(connection.terminate)
             await connection.set_type_codec(
                 "jsonb", schema="pg_catalog", encoder=_encode_jsonb, decoder=_decode_jsonb, format="binary"
             )
             async with self._limited(connection):
                 await self._check(connection)
-        except BaseException:
-            # The pool would close it in good order, which a server that went silent never lets happen.
-            connection.terminate()
-            raise
+            unless_good.pop_all()
 
     @asynccontextmanager
     async def use(self, *, content: bool = False) -> AsyncIterator[Connection]:
