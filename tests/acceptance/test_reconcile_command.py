@@ -216,6 +216,19 @@ def test_a_source_that_is_busy_does_not_keep_others_from_being_swept(loaded: Des
     }
 
 
+def test_a_row_that_no_file_explains_is_told_once_whatever_is_swept(loaded: Desk) -> None:
+    """It belongs to no source: a sweep of all roots tells it once, and so does one of any root alone."""
+    other = loaded.directory / "other"
+    other.mkdir()
+    loaded.rows(
+        "INSERT INTO runs (run_id, trace_id, project, run_date, data, file_mtime_ns, file_sha256, rules)"
+        " VALUES (gen_random_uuid(), gen_random_uuid(), 'elsewhere', '2026-11-20', '{}', 1, sha256(''), 1) RETURNING 1"
+    )
+    roots = {"TRACEWATCHD_WATCH__ROOTS": f"{loaded.root}:{other}"}
+    for chosen in ((), ("--source", str(loaded.root)), ("--source", str(other))):
+        assert loaded.json(*SWEEP, "--depth", "full", *chosen, **roots)["counts"] == {"foreign": 1}
+
+
 def test_a_database_without_tables(tmp_path: Path, empty_database: str) -> None:
     """It could not check, says what to run, and makes no tables."""
     desk = Desk(tmp_path, empty_database)

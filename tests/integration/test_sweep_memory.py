@@ -232,8 +232,8 @@ async def test_days_that_were_compared_whole_are_remembered_with_their_verdict(
         assert {row["verified_at"] for row in rows if row["depth"] == "full"} == {result.started_at}
 
 
-async def test_a_day_that_was_not_compared_whole_is_not_remembered(opened: Opening, connection: Connection) -> None:
-    """Neither what lost most of its files nor what a selection left out has been verified."""
+async def test_a_day_that_was_not_compared_whole_is_remembered_as_that(opened: Opening, connection: Connection) -> None:
+    """What lost most of its files is not verified but not checked; what a selection left out is not remembered."""
     async with opened() as here:
         paths = here.put_runs(120)
         put_days(here.root, "other", 1)
@@ -243,7 +243,21 @@ async def test_a_day_that_was_not_compared_whole_is_not_remembered(opened: Openi
             path.unlink()
         result = await here.carry_out(SweepPlan(selection=Selection("bot")))
         assert [(day.directory, day.verdict) for day in result.days] == [(DIRECTORY, "not_checked")]
-        assert await connection.fetchval("SELECT count(*) FROM project_days") == 0
+        rows = await connection.fetch("SELECT directory, verdict FROM project_days")
+        assert [tuple(row) for row in rows] == [(DIRECTORY, "not_checked")]
+
+
+async def test_a_day_that_cannot_be_checked_does_not_hold_up_the_others(opened: Opening) -> None:
+    """A rolling sweep goes on to the next days, and comes back to it in its turn."""
+    async with opened() as here:
+        paths = here.put_runs(120)
+        others = put_days(here.root, "other", 2)
+        await here.sweep()
+        for path in paths[1:]:
+            path.unlink()
+        rolling = SweepPlan(depth="full", oldest_first=True, budget_bytes=1)
+        taken = [day.directory for _ in range(4) for day in (await here.carry_out(rolling)).days]
+        assert taken == [DIRECTORY, *others, DIRECTORY]
 
 
 async def test_a_rolling_sweep_takes_the_least_recently_verified_days_first(opened: Opening, root: Path) -> None:

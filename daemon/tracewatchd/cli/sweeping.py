@@ -150,7 +150,12 @@ async def _sweep(assembly: Assembly, *, request: Request, each: Each | None, swe
     repair_id = uuid4()
     for place in places:
         try:
-            await _sweep_one(assembly, place, request, repair_id=repair_id, each=each, swept=swept)
+            plan = replace(
+                request.plan,
+                accept_gone=request.accept_gone.get(place.source, frozenset()),
+                foreign=place is places[0],
+            )
+            await _sweep_one(assembly, place, plan, out=request.out, repair_id=repair_id, each=each, swept=swept)
         except* NotCheckedError as group:
             error = first_known(group)
             assert error  # noqa: S101 - the group holds nothing else
@@ -159,11 +164,17 @@ async def _sweep(assembly: Assembly, *, request: Request, each: Each | None, swe
 
 
 async def _sweep_one(
-    assembly: Assembly, place: Place, request: Request, *, repair_id: UUID, each: Each | None, swept: _Swept
+    assembly: Assembly,
+    place: Place,
+    plan: SweepPlan,
+    *,
+    out: Path | None,
+    repair_id: UUID,
+    each: Each | None,
+    swept: _Swept,
 ) -> None:
-    plan = replace(request.plan, accept_gone=request.accept_gone.get(place.source, frozenset()))
     line = assembly.line(place, journal=Journal(repair_id=repair_id, default=FixKind.MISSING))
-    repairs = assembly.repairs(place, line, repair_id=repair_id, fixes=plan.fixes, out=request.out)
+    repairs = assembly.repairs(place, line, repair_id=repair_id, fixes=plan.fixes, out=out)
     async with asyncio.TaskGroup() as group:
         group.create_task(line.serve())
         result = await assembly.sweep(place, line, plan, repairs=repairs, each=each)

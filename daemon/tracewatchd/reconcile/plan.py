@@ -22,6 +22,8 @@ class SweepPlan:
     ``accept_gone`` holds directories (``folder/day``, ``folder``, or the empty text for the root itself) whose missing
     files are believed to be gone. A rolling sweep takes the project-days that were verified at this depth the longest
     time ago first (``oldest_first``) and begins no other one when its budget of seconds or read bytes is spent.
+    Rows that no file explains belong to no source: of the sweeps of several sources, one has ``foreign``, and looks for
+    them everywhere. Any sweep looks for them in the project-days that it was asked for.
     """
 
     depth: Depth = "quick"
@@ -33,3 +35,4 @@ class SweepPlan:
     budget_s: float | None = None
     budget_bytes: int | None = None
     oldest_first: bool = False
+    foreign: bool = True

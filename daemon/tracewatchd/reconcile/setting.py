@@ -31,10 +31,7 @@ class SweepLimits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SweepSetting:
-    """What a sweep works with. ``offload`` is for walking and looking, ``read`` for reading and decoding.
-
-    Rows that no file explains belong to no source: ``foreign`` says that this source's sweeps look for them.
-    """
+    """What a sweep works with. ``offload`` is for walking and looking, ``read`` for reading and decoding."""
 
     folder: Folder
     store: SweepStore
@@ -46,4 +43,3 @@ class SweepSetting:
     budget: ByteBudget
     now: Callable[[], datetime]
     explain: Explain | None = None
-    foreign: bool = True

@@ -72,7 +72,7 @@ class Sweep:
         self._glancer = Glancer(source, setting, plan, without_told=leaves_out_told(plan) and each is None)
         self._receipts: deque[tuple[Receipt, list[Doubt]]] = deque()
         self._foreign: list[tuple[str, UUID]] = []
-        self._whole: list[str] = []
+        self._looked_at: list[str] = []
         self._read_bytes = 0
         self._ends_s: float | None = None
 
@@ -151,7 +151,7 @@ class Sweep:
         return sorted(directories, key=lambda directory: (verified.get(directory, 0.0), directory))
 
     def _has_budget(self) -> bool:
-        if self._ends_s is not None and self._whole and _clock() >= self._ends_s:
+        if self._ends_s is not None and self._looked_at and _clock() >= self._ends_s:
             return False
         limit_bytes = self._plan.budget_bytes
         return limit_bytes is None or not self._read_bytes or self._read_bytes < limit_bytes
@@ -160,13 +160,13 @@ class Sweep:
 
     async def _directory(self, glance: Glance) -> None:
         survey, directory = glance.survey, glance.survey.directory
+        self._tally.day(directory)
+        self._looked_at.append(directory)
         if glance.closed:
             self._tally.closed(directory, glance.closed.cause, [directory])
             return
         self._tally.result.directories += survey.exists
         self._tally.result.ignored += survey.ignored
-        self._tally.day(directory)
-        self._whole.append(directory)
         self._read_bytes += survey.read_bytes
         if glance.is_same and glance.summary.quarantined <= self._set.limits.page_rows:
             await self._same(glance)
@@ -321,10 +321,10 @@ class Sweep:
 
     @property
     def _looks_for_foreign(self) -> bool:
-        return self._plan.depth != "quick" and self._set.foreign
+        return self._plan.depth != "quick"
 
     async def _look_for_foreign(self) -> None:
-        if self._looks_for_foreign:
+        if self._looks_for_foreign and self._plan.foreign:
             self._foreign += [("", run_id) for run_id in await all_foreign(self._set.store)]
 
     async def _confirm_foreign(self) -> None:
@@ -339,8 +339,8 @@ class Sweep:
             self._tally.found(Finding(Kind.FOREIGN, None, meaning, str(run_id)), days[run_id] or None)
 
     async def _remember_days(self) -> None:
-        """Note which project-days were compared whole, and what was said of them."""
-        days = [day for directory in self._whole if (day := self._tally.day(directory)).checked]
+        """Note what was said of each project-day; one that could not be checked has had its turn, too."""
+        days = [self._tally.day(directory) for directory in self._looked_at]
         if not self._plan.dry_run:
             for start in range(0, len(days), _DAYS_AT_ONCE):
                 part = days[start : start + _DAYS_AT_ONCE]

@@ -237,8 +237,6 @@ class Assembly:
             budget=self._budget,
             now=_now,
             explain=differences,
-            # Rows that no file explains belong to no source: one of them looks for them.
-            foreign=place is self.places[0],
         )
         async with sweep_lease(
             place.source,

@@ -5,7 +5,7 @@ ALTER TABLE {schema}.sources
     ADD COLUMN root_device numeric(20),
     ADD COLUMN root_inode numeric(20);
 
--- The last sweep of each depth that compared a project-day whole, and what it said.
+-- The last sweep of each depth that looked at a project-day, and what it said.
 CREATE TABLE {schema}.project_days (
     source text NOT NULL,
     directory text COLLATE "C" NOT NULL,
