@@ -118,7 +118,7 @@ def test_a_setting_adds_to_what_it_repairs(root: Path, database: str, hurt: Call
 def test_a_row_that_was_removed(
     root: Path, database: str, hurt: Callable[[str], None], repairs: str, findings: int
 ) -> None:
-    """It is told and left, unless the setting says that orphans are loaded again."""
+    """It is told and left, unless the setting says that orphans are loaded again: then the journal knows of it."""
     with daemon(root, env=settings(database, TRACEWATCHD_SWEEP__REPAIRS=repairs)) as found:
         rows_reach(database, 4)
         hurt("delete_row")
@@ -129,6 +129,7 @@ def test_a_row_that_was_removed(
         swept(found, "quick", 2)
         assert told(found) == [("orphan", "critical")] * findings
         assert query(database, "SELECT count(*) FROM runs") == 4 - findings
+        assert query(database, "SELECT string_agg(kind, ' ') FROM fixes") == (None if findings else "orphan")
         assert found.stop() == 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -17,10 +16,10 @@ from tracewatchd.cli.combined import Combined
 from tracewatchd.cli.output import Output, note
 from tracewatchd.cli.selecting import require_project
 from tracewatchd.cli.working import counted, places_of, require_roots, work
-from tracewatchd.model.errors import NotCheckedError, PermanentError, TracewatchError, TransientError, first_known
+from tracewatchd.model.errors import NotCheckedError, PermanentError, TracewatchError, TransientError
 from tracewatchd.model.exits import CHECKING, Exit
 from tracewatchd.model.findings import ERRORS, FACTS, WARNINGS, Depth, Finding, Kind, VerificationResult
-from tracewatchd.model.fixes import DESTRUCTIVE, FixKind, Journal
+from tracewatchd.model.fixes import DESTRUCTIVE, FixKind
 from tracewatchd.reconcile.plan import Each, SweepPlan
 from tracewatchd.reconcile.report import as_data, due_lines, write_report
 from tracewatchd.service.assemble import Assembly, Place
@@ -156,9 +155,7 @@ async def _sweep(assembly: Assembly, *, request: Request, each: Each | None, swe
                 foreign=place is places[0],
             )
             await _sweep_one(assembly, place, plan, out=request.out, repair_id=repair_id, each=each, swept=swept)
-        except* NotCheckedError as group:
-            error = first_known(group)
-            assert error  # noqa: S101 - the group holds nothing else
+        except NotCheckedError as error:
             swept.failures.append(error)
             swept.results.append(_unchecked(place.source, request.plan.depth, error))
 
@@ -173,12 +170,9 @@ async def _sweep_one(
     each: Each | None,
     swept: _Swept,
 ) -> None:
-    line = assembly.line(place, journal=Journal(repair_id=repair_id, default=FixKind.MISSING))
-    repairs = assembly.repairs(place, line, repair_id=repair_id, fixes=plan.fixes, out=out)
-    async with asyncio.TaskGroup() as group:
-        group.create_task(line.serve())
+    async with assembly.journaled_line(place, repair_id) as line:
+        repairs = assembly.repairs(place, line, repair_id=repair_id, fixes=plan.fixes, out=out)
         result = await assembly.sweep(place, line, plan, repairs=repairs, each=each)
-        line.close()
     swept.results.append(result)
     if plan.fixes and not plan.dry_run:
         async for _ in assembly.database.fixes(source=place.source, repair_id=repair_id):

@@ -70,7 +70,10 @@ class Glancer:
         try:
             async with self._asking:
                 summary, agree = await self._ask(directory)
-            return await self._walked(walking, summary, runs_agree=agree)
+            try:
+                return Glance(await walking, summary, agree)
+            except UnreadableError as error:
+                return Glance(Survey(directory), summary, runs_agree=False, closed=error)
         finally:
             walking.cancel()
 
@@ -85,12 +88,6 @@ class Glancer:
         # Where files are only looked at, two walkers would do little but take the interpreter from each other.
         async with self._walking:
             return await self._set.offload(partial(self._set.folder.survey, directory, read_up_to=self._read_up_to))
-
-    async def _walked(self, walking: asyncio.Future[Survey], summary: DirectorySummary, *, runs_agree: bool) -> Glance:
-        try:
-            return Glance(await walking, summary, runs_agree)
-        except UnreadableError as error:
-            return Glance(Survey(error.path), summary, runs_agree=False, closed=error)
 
 
 def leaves_out_told(plan: SweepPlan) -> bool:

@@ -121,8 +121,8 @@ class RepairStore(LineStore, Protocol):
         ...
 
 
-class Repairing(Protocol):
-    """Puts right what offering a path to the line does not."""
+class Repairing(Offering, Protocol):
+    """Puts right what is no mere work: by a line that keeps a journal, or by more than reading a file again."""
 
     async def fix(self, findings: Sequence[Finding]) -> frozenset[str]:
         """Put right those of these confirmed findings that are wanted; says which paths were acted upon."""

@@ -20,7 +20,7 @@ from uuid import UUID
 from tracewatchd.edges.folder import Folder, UnreadableError
 from tracewatchd.ingest.budget import ByteBudget
 from tracewatchd.ingest.commit import Retrying, Writer
-from tracewatchd.ingest.inbox import Entry
+from tracewatchd.ingest.inbox import Entry, Receipt
 from tracewatchd.ingest.line import Offload
 from tracewatchd.ingest.read import ReadBatch, ReadRules, read_batch
 from tracewatchd.model.errors import PermanentError
@@ -82,6 +82,10 @@ class Repairs:
         self._fixes = fixes
         self._out = out
         self._providers = providers
+
+    async def offer(self, paths: Sequence[str], *, reread: bool = False) -> Receipt:
+        """Put paths on the line that keeps the journal."""
+        return await self._set.line.offer(paths, reread=reread)
 
     async def fix(self, findings: Sequence[Finding]) -> frozenset[str]:
         """Put right those of these confirmed findings that are wanted; says which paths were acted upon.

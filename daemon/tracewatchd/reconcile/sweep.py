@@ -29,7 +29,7 @@ from tracewatchd.reconcile.examine import Examined, Examiner, Judged
 from tracewatchd.reconcile.foreign import all_foreign, foreign_of_day, still_foreign
 from tracewatchd.reconcile.glance import Glance, Glancer, leaves_out_told
 from tracewatchd.reconcile.plan import Each, SweepPlan
-from tracewatchd.reconcile.ports import Repairing
+from tracewatchd.reconcile.ports import Offering, Repairing
 from tracewatchd.reconcile.roots import SHRUNK_BY_AT_LEAST, RootWatch, below
 from tracewatchd.reconcile.setting import SweepSetting
 from tracewatchd.reconcile.tally import Tally
@@ -45,7 +45,7 @@ class Sweep:
         source: what is swept.
         setting: what it works with.
         plan: how deep it looks, at what, and what it may put right.
-        repairs: puts right what offering a path to the line does not.
+        repairs: puts right what is more than new and changed files, and keeps what it replaces.
         each: is told every path.
     """
 
@@ -64,6 +64,7 @@ class Sweep:
         self._began_at = setting.now()
         kept = setting.limits.findings_kept
         self._tally = Tally(source, plan, findings_kept=kept, began_at=self._began_at, each=each)
+        self._fixing: Offering = repairs or setting.line
         self._examiner = Examiner(source, setting, plan)
         self._doubts = Doubts(source, setting, plan, examiner=self._examiner, tally=self._tally, repairs=repairs)
         self._root = RootWatch(
@@ -163,7 +164,7 @@ class Sweep:
         self._tally.day(directory)
         self._looked_at.append(directory)
         if glance.closed:
-            self._tally.closed(directory, glance.closed.cause, [directory])
+            self._tally.closed(glance.closed.path, glance.closed.cause, [directory])
             return
         self._tally.result.directories += survey.exists
         self._tally.result.ignored += survey.ignored
@@ -280,11 +281,15 @@ class Sweep:
         for path, one in work.items():
             if not one.kind and one.state and held.has(path, one.row):
                 self._tally.count(path, one.state)
-        if free:
-            # Whatever the ledger said a moment ago made these work: the line need not ask it again.
-            receipt = await self._set.line.offer([path for path, _ in free], reread=True)
-            self._receipts.append((receipt, free))
+        await self._put_on(self._set.line, [doubt for doubt in free if doubt.kind is not Kind.ORPHAN])
+        await self._put_on(self._fixing, [doubt for doubt in free if doubt.kind is Kind.ORPHAN])
         await self._finish_receipts(_RECEIPTS_OPEN)
+
+    async def _put_on(self, line: Offering, work: list[Doubt]) -> None:
+        if work:
+            # Whatever the ledger said a moment ago made these work: the line need not ask it again.
+            receipt = await line.offer([path for path, _ in work], reread=True)
+            self._receipts.append((receipt, work))
 
     async def _finish_receipts(self, left_open: int) -> None:
         while len(self._receipts) > left_open:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -32,7 +33,7 @@ from tracewatchd.ingest.budget import ByteBudget
 from tracewatchd.ingest.line import Line, LineLimits, Surroundings
 from tracewatchd.ingest.read import ReadRules
 from tracewatchd.model.difference import differences
-from tracewatchd.model.errors import TransientError
+from tracewatchd.model.errors import TransientError, first_known
 from tracewatchd.model.events import Tell
 from tracewatchd.model.findings import Depth, VerificationResult
 from tracewatchd.model.fixes import FixKind, Journal
@@ -179,6 +180,24 @@ class Assembly:
             overwrite=overwrite,
             journal=journal,
         )
+
+    @asynccontextmanager
+    async def journaled_line(self, place: Place, repair_id: UUID) -> AsyncIterator[Line]:
+        """A line at work for the length of the block, which keeps what it replaces; at its end it is worked off.
+
+        Raises:
+            TransientError, PermanentError: what ended the line, or the block.
+        """
+        line = self.line(place, journal=Journal(repair_id=repair_id, default=FixKind.MISSING))
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(line.serve())
+                yield line
+                line.close()
+        except ExceptionGroup as group:
+            if known := first_known(group):
+                raise known from group
+            raise
 
     def repairs(
         self,
@@ -354,8 +373,10 @@ class Assembly:
         ]
 
     async def _sweep_by_schedule(self, place: Place, line: Line, plan: SweepPlan) -> VerificationResult:
-        repairs = self.repairs(place, line, repair_id=uuid4(), fixes=plan.fixes)
-        return await self.sweep(place, line, plan, repairs=repairs)
+        repair_id = uuid4()
+        async with self.journaled_line(place, repair_id) as fixing:
+            repairs = self.repairs(place, fixing, repair_id=repair_id, fixes=plan.fixes)
+            return await self.sweep(place, line, plan, repairs=repairs)
 
 
 def embedded_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
