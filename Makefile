@@ -8,7 +8,7 @@ WORKERS ?= auto
 SEEDS ?= 300
 FIRST ?= 1
 
-.PHONY: help run test campaign check format docs bench lock clean
+.PHONY: help run test campaign check format docs screenshots bench lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -46,6 +46,10 @@ bench: $(STAMP) ## Measure throughput, memory and latency against stated peers; 
 
 docs: $(STAMP) ## Write the pages that are made from the code
 	@$(BIN)/python docs/make_events.py
+
+screenshots: $(STAMP) ## Draw the pictures of reports in the docs
+	@tests/system-packages
+	@$(BIN)/python docs/make_screenshots.py
 
 lock: $(STAMP) ## Write constraints.txt from the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
