@@ -152,7 +152,7 @@ def _masked(found: re.Match[str]) -> str:
 
 
 def _rendered(render: Callable[[_EventDict], str], fields: _EventDict) -> str:
-    now = datetime.now(UTC).isoformat().replace("+00:00", "Z")
+    now = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
     return render(_mask({"timestamp": now, **fields})) + "\n"
 
 
