@@ -80,12 +80,12 @@ def test_run_files_are_listed_and_the_rest_is_ignored(tmp_path: Path, folder: Fo
     os.mkfifo(day / "fifo.json")
     (day / "link.json").symlink_to(day / "a.json")
     (day / "broken.json").symlink_to(day / "nothing")
-    listing = folder.listing(DIRECTORY)
-    assert listing.exists
-    assert listing.stamps == {FILE: Stamp.of((day / "a.json").stat())}
-    assert listing.unreadable == {}
+    survey = folder.survey(DIRECTORY)
+    assert survey.exists
+    assert survey.stamps() == {FILE: Stamp.of((day / "a.json").stat())}
+    assert survey.unreadable == {}
     # five names, a directory like a file and the file in it, a file too deep, a fifo, two symlinks
-    assert listing.ignored == 5 + 2 + 1 + 1 + 2
+    assert survey.ignored == 5 + 2 + 1 + 1 + 2
 
 
 def test_the_outline_names_days_and_counts_the_rest(tmp_path: Path, folder: Folder) -> None:
@@ -116,8 +116,8 @@ def test_nothing_is_reached_through_a_symlink(tmp_path: Path, folder: Folder) ->
     for path in (FILE, "real/2026-11-21/a.json", "real/2026-11-20/a.json"):
         assert look(root, path) is None
         assert read(root, path) is None
-    assert not root.listing(DIRECTORY).exists
-    assert not root.listing("real/2026-11-21").exists
+    assert not root.survey(DIRECTORY).exists
+    assert not root.survey("real/2026-11-21").exists
     assert root.days("bot") == []
 
 
@@ -127,7 +127,7 @@ def test_a_root_may_be_a_symlink(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "real")
     linked = Folder(tmp_path / "link")
     assert linked.outline().directories == [DIRECTORY]
-    assert list(linked.listing(DIRECTORY).stamps) == [FILE]
+    assert list(linked.survey(DIRECTORY).paths()) == [FILE]
     status = (tmp_path / "real").stat()
     assert linked.identity() == RootIdentity(status.st_dev, status.st_ino)
 
@@ -137,7 +137,7 @@ def test_a_root_that_is_no_directory_is_unreadable(tmp_path: Path, name: str) ->
     """A missing root is not an empty one: whoever asks is told that nothing could be seen."""
     (tmp_path / "file").write_bytes(b"")
     root = Folder(tmp_path / name)
-    for ask in (root.identity, root.outline, lambda: root.days("bot"), lambda: root.listing(DIRECTORY)):
+    for ask in (root.identity, root.outline, lambda: root.days("bot"), lambda: root.survey(DIRECTORY)):
         with pytest.raises(UnreadableError, match=name):
             ask()
     with root.reader() as reader, pytest.raises(UnreadableError):
@@ -174,7 +174,7 @@ def test_any_file_name_is_read_back(tmp_path: Path, folder: Folder, name: bytes)
     day = tmp_path / DIRECTORY
     day.mkdir(parents=True)
     (day / os.fsdecode(name)).write_bytes(b"body")
-    (path,) = folder.listing(DIRECTORY).stamps
+    (path,) = folder.survey(DIRECTORY).paths()
     assert path == f"{DIRECTORY}/{encode_path(name)}"
     path.encode()
     body = read(folder, path)
@@ -193,7 +193,7 @@ def test_any_project_name_is_walked_in_byte_order(tmp_path: Path, folder: Folder
     assert len(outline.directories) == len(PROJECTS)
     assert outline.directories == sorted(outline.directories, key=str.encode)
     for directory in outline.directories:
-        paths = list(folder.listing(directory).stamps)
+        paths = list(folder.survey(directory).paths())
         assert len(paths) == len(NAMES)
         assert paths == sorted(paths, key=str.encode)
         assert folder.days(directory.split("/")[0]) == [directory]
@@ -205,7 +205,7 @@ def test_ten_thousand_files_in_one_directory(tmp_path: Path, folder: Folder) -> 
     day.mkdir(parents=True)
     for number in range(10_000):
         os.close(os.open(day / f"{number * 7919 % 10_000:05d}.json", os.O_CREAT | os.O_WRONLY))
-    paths = list(folder.listing(DIRECTORY).stamps)
+    paths = list(folder.survey(DIRECTORY).paths())
     assert paths == [f"{DIRECTORY}/{number:05d}.json" for number in range(10_000)]
 
 
@@ -219,7 +219,7 @@ def test_what_is_not_there_is_nothing(tmp_path: Path, folder: Folder) -> None:
         assert read(folder, path) is None
     assert look(folder, f"{DIRECTORY}/d.json") is None
     assert read(folder, f"{DIRECTORY}/d.json") is None
-    assert not folder.listing("no/2026-11-20").exists
+    assert not folder.survey("no/2026-11-20").exists
     assert folder.days("no") == []
 
 
@@ -238,7 +238,7 @@ def test_a_closed_file_is_unreadable_and_its_neighbours_are_not(passable: Path) 
 
         def check() -> None:
             folder = Folder(passable)
-            assert list(folder.listing(DIRECTORY).stamps) == [FILE, f"{DIRECTORY}/b.json"]
+            assert list(folder.survey(DIRECTORY).paths()) == [FILE, f"{DIRECTORY}/b.json"]
             with folder.reader() as reader:
                 with pytest.raises(UnreadableError, match="Permission denied"):
                     reader.read(FILE, 9)
@@ -257,7 +257,7 @@ def test_a_closed_day_is_unreadable_and_costs_no_descriptors(passable: Path) -> 
             folder = Folder(passable)
             assert folder.outline().directories == [DIRECTORY]
             with pytest.raises(UnreadableError, match=f"{DIRECTORY}: Permission denied"):
-                folder.listing(DIRECTORY)
+                folder.survey(DIRECTORY)
             with folder.reader() as reader:
                 before = open_descriptors()
                 for _ in range(5):
@@ -274,9 +274,9 @@ def test_a_day_that_can_be_listed_but_not_entered_names_its_files(passable: Path
     day.chmod(0o444)
 
     def check() -> None:
-        listing = Folder(passable).listing(DIRECTORY)
-        assert listing.stamps == {}
-        assert listing.unreadable == {FILE: "Permission denied"}
+        survey = Folder(passable).survey(DIRECTORY)
+        assert survey.stamps() == {}
+        assert survey.unreadable == {FILE: "Permission denied"}
         with Folder(passable).reader() as reader, pytest.raises(UnreadableError, match=r"a\.json"):
             reader.stamp(FILE)
 
@@ -320,9 +320,9 @@ def test_a_closed_directory_outside_the_layout_disturbs_nobody(passable: Path) -
     with closed(day / "secret.json"):
 
         def check() -> None:
-            listing = Folder(passable).listing(DIRECTORY)
-            assert list(listing.stamps) == [FILE]
-            assert listing.ignored == 1
+            survey = Folder(passable).survey(DIRECTORY)
+            assert list(survey.paths()) == [FILE]
+            assert survey.ignored == 1
 
         as_nobody(check)
 
@@ -338,7 +338,7 @@ def test_counting_has_a_bottom(tmp_path: Path, folder: Folder) -> None:
         here = below
     os.close(os.open("f", os.O_CREAT, dir_fd=here))
     os.close(here)
-    assert folder.listing(DIRECTORY).ignored == 1
+    assert folder.survey(DIRECTORY).ignored == 1
 
 
 class Meddling:
@@ -424,9 +424,9 @@ def test_a_disk_that_fails_is_unreadable(tmp_path: Path, folder: Folder, monkeyp
     monkeypatch.setattr(os, "read", fail)
     with pytest.raises(UnreadableError, match=f"{FILE}: Input/output error"):
         read(folder, FILE)
-    monkeypatch.setattr(os, "scandir", fail)
+    monkeypatch.setattr(os, "listdir", fail)
     with pytest.raises(UnreadableError, match=f"{DIRECTORY}: Input/output error"):
-        folder.listing(DIRECTORY)
+        folder.survey(DIRECTORY)
 
 
 def test_names_that_vanish_while_a_directory_is_listed(
@@ -438,12 +438,12 @@ def test_names_that_vanish_while_a_directory_is_listed(
     genuine = os.stat
 
     def vanishing(path: Any, **options: Any) -> os.stat_result:
-        if path == b"a.json":
+        if path == "a.json":
             raise FileNotFoundError(path)
         return genuine(path, **options)
 
     monkeypatch.setattr(os, "stat", vanishing)
-    assert list(folder.listing(DIRECTORY).stamps) == [f"{DIRECTORY}/b.json"]
+    assert list(folder.survey(DIRECTORY).paths()) == [f"{DIRECTORY}/b.json"]
     monkeypatch.setattr(folder_module, "_is_directory", lambda _: True)
     put(tmp_path, "file", b"{}")
     assert folder.outline().unreadable == {}

@@ -620,9 +620,10 @@ class ClosedFolder(Folder):
             raise UnreadableError(directory, PermissionError(13, "Permission denied"))
         survey = super().survey(directory, read_up_to=read_up_to)
         for path in self._closed:
-            kept = [line for line in survey.lines if not line.startswith(f"{path}\t")]
-            if len(kept) < len(survey.lines):
-                survey.lines, survey.fingerprint = kept, None
+            if path in survey.paths():
+                at = survey.names.index(path.rpartition("/")[2])
+                del survey.names[at], survey.numbers[3 * at : 3 * at + 3], survey.hashes[at : at + 1]
+                survey.fingerprint = None
                 survey.unreadable[path] = "Permission denied"
         return survey
 

@@ -104,14 +104,14 @@ class Load:
 
     async def _listing(self, directory: str) -> dict[str, Stamp]:
         try:
-            listing = await self._offload(partial(self._folder.listing, directory))
+            survey = await self._offload(partial(self._folder.survey, directory))
         except UnreadableError as error:
             self._say_unreadable(error.path, error.cause)
             return {}
-        self.result.ignored += listing.ignored
-        for path, cause in listing.unreadable.items():
+        self.result.ignored += survey.ignored
+        for path, cause in survey.unreadable.items():
             self._say_unreadable(path, cause)
-        return listing.stamps
+        return survey.stamps()
 
     def _say_unreadable(self, path: str, cause: str) -> None:
         self.result.unreadable += 1

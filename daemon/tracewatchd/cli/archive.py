@@ -145,7 +145,7 @@ def _count(tour: _Tour) -> int:
     files = 0
     for directory in tour.found.directories:
         with suppress(UnreadableError):
-            files += len(tour.place.folder.listing(directory).stamps)
+            files += len(tour.place.folder.survey(directory).names)
     return files
 
 

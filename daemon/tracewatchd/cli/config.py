@@ -98,13 +98,13 @@ def _look_at(root: Root) -> _Look:
     run_files, ignored, unreadable = 0, outline.ignored, len(outline.unreadable)
     for directory in outline.directories:
         try:
-            listing = folder.listing(directory)
+            survey = folder.survey(directory)
         except UnreadableError:
             unreadable += 1
         else:
-            run_files += len(listing.stamps)
-            ignored += listing.ignored
-            unreadable += len(listing.unreadable)
+            run_files += len(survey.names)
+            ignored += survey.ignored
+            unreadable += len(survey.unreadable)
     return _Look(root.path, root.source, state, run_files, ignored, unreadable)
 
 

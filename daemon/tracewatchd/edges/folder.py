@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from hashlib import sha256
@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import NamedTuple, Self
 
 from tracewatchd.edges.survey import Survey, digest
-from tracewatchd.model.layout import RunPath, day_of, decode_path, encode_path, is_run_file_name
+from tracewatchd.model.layout import RunPath, day_of, decode_path, encode_path
 from tracewatchd.model.stamp import Seen, Stamp
 
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
@@ -50,16 +50,6 @@ class Body(NamedTuple):
     stamp: Stamp
     content: bytes
     stable: bool
-
-
-@dataclass(slots=True)
-class Listing:
-    """One directory: stamps of its run files by path, in byte order of their paths, and what else there is."""
-
-    exists: bool = False
-    stamps: dict[str, Stamp] = field(default_factory=dict)
-    unreadable: dict[str, str] = field(default_factory=dict)
-    ignored: int = 0
 
 
 @dataclass(slots=True)
@@ -123,27 +113,8 @@ class Folder:
             _outline_project(root, project, found)
         return sorted(found.directories)
 
-    def listing(self, directory: str) -> Listing:
-        """The run files of one directory; an empty listing where there is no such directory.
-
-        Raises:
-            UnreadableError: the directory is there but cannot be listed.
-        """
-        found = Listing()
-        with self.reader() as reader:
-            folder = reader.directory(directory)
-            if folder is None:
-                return found
-            found.exists = True
-            with _entries(folder, directory) as entries:
-                for entry in entries:
-                    _list_entry(folder, directory, entry, found)
-        # Paths hold no surrogates, so the order of their text is the order of their bytes, as in the ledger.
-        found.stamps = dict(sorted(found.stamps.items()))
-        return found
-
     def survey(self, directory: str, *, read_up_to: int | None = None) -> Survey:
-        """The run files of one directory as lines; with ``read_up_to`` files of at most so many bytes are read.
+        """The run files of one directory; with ``read_up_to`` those of at most so many bytes are read.
 
         Raises:
             UnreadableError: the directory is there but cannot be listed.
@@ -154,8 +125,7 @@ class Folder:
             if folder is not None:
                 found.exists = True
                 reading = None if read_up_to is None else _Reading(folder, read_up_to)
-                with _entries(folder, directory) as entries:
-                    _survey(folder, entries, reading, found)
+                _survey(folder, _names(folder, directory), reading, found)
                 found.read_bytes = reading.read_bytes if reading else 0
         found.seal()
         return found
@@ -331,7 +301,7 @@ def _outline_project(root: int, project: str, found: Outline) -> None:
                 elif day_of(os.fsencode(entry.name)):
                     found.directories.append(f"{project}/{entry.name}")
                 else:
-                    found.ignored += _count_below(folder, entry)
+                    found.ignored += _count_below(folder, entry.name)
     except FileNotFoundError:
         return
 
@@ -344,15 +314,15 @@ class _Reading:
         self._limit_bytes = limit_bytes
         self.read_bytes = 0
 
-    def __call__(self, name: str) -> tuple[os.stat_result, str]:
-        """What a file's stamp is after it was read, and its sha256; the latter is empty where it is too large."""
+    def __call__(self, name: str) -> tuple[os.stat_result, bytes | None]:
+        """What a file's stamp is after it was read, and its sha256; the latter is None where it is too large."""
         descriptor = os.open(name, _OPEN_FILE, dir_fd=self._folder)
         try:
             status = os.fstat(descriptor)
             if not stat.S_ISREG(status.st_mode):
                 raise FileNotFoundError(name)
             if status.st_size > self._limit_bytes:
-                return status, ""
+                return status, None
             hashed = digest(descriptor, status.st_size)
             self.read_bytes += status.st_size
             return os.fstat(descriptor), hashed
@@ -360,58 +330,66 @@ class _Reading:
             os.close(descriptor)
 
 
-def _survey(folder: int, entries: Iterator[os.DirEntry[str]], read: _Reading | None, found: Survey) -> None:
+def _names(folder: int, path: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
+    except OSError as error:
+        raise UnreadableError(path, error) from error
+
+
+def _survey(folder: int, names: Iterable[str], read: _Reading | None, found: Survey) -> None:
     # The one place where each file of a tree costs time, however little has changed: no call that is not needed.
-    directory, add, hashed = found.directory, found.lines.append, ""
-    for entry in entries:
-        name = entry.name
-        if name.endswith(".json") and name[0] not in "_." and entry.is_file(follow_symlinks=False):
-            try:
-                if read is None:
-                    status = entry.stat(follow_symlinks=False)
-                else:
-                    status, hashed = read(name)
-            except FileNotFoundError:
-                continue
-            except OSError as error:
-                found.unreadable[f"{directory}/{encode_path(os.fsencode(name))}"] = error.strerror or str(error)
-            else:
-                add(f"{directory}/{name}\t{status.st_size}\t{status.st_mtime_ns}\t{status.st_ctime_ns}\t{hashed}")
-        else:
-            found.ignored += _count_below(folder, entry) if _is_directory(entry) else 1
-
-
-def _list_entry(folder: int, directory: str, entry: os.DirEntry[str], found: Listing) -> None:
-    name = os.fsencode(entry.name)
-    path = f"{directory}/{encode_path(name)}"
-    if _is_directory(entry):
-        found.ignored += _count_below(folder, entry)
-    elif not is_run_file_name(name) or not entry.is_file(follow_symlinks=False):
-        found.ignored += 1
-    else:
+    look, is_regular = os.stat, stat.S_ISREG
+    add_name, add_number = found.names.append, found.numbers.append
+    for name in names:
+        if not name.endswith(".json") or name[0] in "_.":
+            found.ignored += _count_at(folder, name)
+            continue
         try:
-            found.stamps[path] = Stamp.of(os.stat(name, dir_fd=folder, follow_symlinks=False))
+            status = look(name, dir_fd=folder, follow_symlinks=False)
+            if not is_regular(status.st_mode):
+                found.ignored += _count_at(folder, name)
+                continue
+            if read is not None:
+                status, hashed = read(name)
+                found.hashes.append(hashed)
         except FileNotFoundError:
-            return
+            continue
         except OSError as error:
-            found.unreadable[path] = error.strerror or str(error)
+            found.unreadable[f"{found.directory}/{encode_path(os.fsencode(name))}"] = error.strerror or str(error)
+            continue
+        add_name(name)
+        try:
+            add_number(status.st_size)
+            add_number(status.st_mtime_ns)
+            add_number(status.st_ctime_ns)
+        except OverflowError:
+            found.stamp_last(Stamp.of(status))
 
 
-def _count_below(parent: int, entry: os.DirEntry[str], levels: int = _COUNTED_LEVELS) -> int:
+def _count_at(folder: int, name: str) -> int:
+    """What an entry that is no run file counts for."""
+    with suppress(OSError):
+        if stat.S_ISDIR(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+            return _count_below(folder, name)
+    return 1
+
+
+def _count_below(parent: int, name: str, levels: int = _COUNTED_LEVELS) -> int:
     """Files below a directory outside the layout, as far as they can be seen.
 
     A directory counts itself where its name looks like a file's, and one that lies too deep counts as a file.
     """
     if not levels:
         return 1
-    count = int(entry.name.endswith(".json"))
+    count = int(name.endswith(".json"))
     with (
         suppress(OSError, UnreadableError),
-        _opened(os.fsencode(entry.name), "", parent) as folder,
+        _opened(os.fsencode(name), "", parent) as folder,
         os.scandir(folder) as entries,
     ):
         for below in entries:
-            count += _count_below(folder, below, levels - 1) if _is_directory(below) else 1
+            count += _count_below(folder, below.name, levels - 1) if _is_directory(below) else 1
     return count
 
 

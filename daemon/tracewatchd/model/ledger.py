@@ -43,8 +43,7 @@ class DirectorySummary:
     """One directory's ledger rows in few numbers.
 
     ``files``, ``quarantined`` and ``fingerprint`` leave out what was told as gone, where that was asked for. ``runs``
-    and ``sum`` are about all acknowledged rows, whose run ids
-    are one text with commas, to be passed on as it came.
+    and ``sum`` are about all acknowledged rows.
     """
 
     files: int
@@ -52,7 +51,6 @@ class DirectorySummary:
     fingerprint: bytes
     runs: int
     sum: Decimal | None
-    run_ids: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

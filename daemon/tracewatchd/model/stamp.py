@@ -11,9 +11,14 @@ if TYPE_CHECKING:
 NO_EXTRACTION = datetime.min.replace(tzinfo=UTC)
 """What ``extracted_at`` is where a file carries none: before everything, ``-infinity`` in the database."""
 
+_LAST_NS = (1 << 63) - 1
+
 
 class Stamp(NamedTuple):
-    """Which state of a file was read: equal stamps mean that nothing needs reading again."""
+    """Which state of a file was read: equal stamps mean that nothing needs reading again.
+
+    Every number fits into 64 bits with a sign, as the ledger keeps it: a time after the year 2262 counts as its end.
+    """
 
     size_bytes: int
     mtime_ns: int
@@ -22,7 +27,7 @@ class Stamp(NamedTuple):
     @classmethod
     def of(cls, status: os.stat_result) -> Stamp:
         """The stamp in what ``stat`` answered."""
-        return cls(status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        return cls(status.st_size, min(status.st_mtime_ns, _LAST_NS), min(status.st_ctime_ns, _LAST_NS))
 
 
 class Seen(NamedTuple):

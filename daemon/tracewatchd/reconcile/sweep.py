@@ -174,7 +174,7 @@ class Sweep:
         else:
             await self._compare_files(glance)
         if self._looks_for_foreign and not self._is_everything:
-            found = await foreign_of_day(self._set.store, directory, glance.summary.run_ids)
+            found = await foreign_of_day(self._set.store, self._source, directory)
             self._foreign += [(directory, run_id) for run_id in found]
 
     async def _same(self, glance: Glance) -> None:
@@ -188,7 +188,7 @@ class Sweep:
         seen = survey.seen() if rows else {}
         rows = {path: row for path, row in rows.items() if path in seen}
         paths = (path for path in survey.paths() if path not in rows)
-        self._tally.same(survey.directory, len(survey.lines) - len(rows), paths)
+        self._tally.same(survey.directory, len(survey.names) - len(rows), paths)
         if rows:
             await self._page({path: seen[path] for path in rows}, rows)
 

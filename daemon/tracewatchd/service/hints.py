@@ -173,4 +173,4 @@ class RootListener:
 
 def _run_files_below(folder: Folder, path: str) -> tuple[str, ...]:
     directories = [path] if "/" in path else folder.days(path)
-    return tuple(file for directory in directories for file in folder.listing(directory).stamps)
+    return tuple(file for directory in directories for file in folder.survey(directory).paths())
