@@ -30,7 +30,7 @@ from tracewatchd.model.events import (
     WatchStarted,
 )
 from tracewatchd.service import hints as hints_module
-from tracewatchd.service.assemble import Assembly
+from tracewatchd.service.daemon import DaemonAssembly
 from tracewatchd.service.hints import RootListener
 from tracewatchd.settings import load
 
@@ -98,7 +98,7 @@ async def _listening(
     given = {key.replace("__", "."): value for key, value in chosen.items()}
     fixed = {"watch.roots": [{"path": str(root), "source": "s"}], "database.url": database, "sweep.confirm_s": 0}
     told: list[Event] = []
-    assembly = Assembly(load(None, {**fixed, **given}, {}).settings, told.append, create=False, patience_s=10)
+    assembly = DaemonAssembly(load(None, {**fixed, **given}, {}).settings, told.append, create=False, patience_s=10)
     await assembly.open(migrate=False)
     (place,) = assembly.places
     watched = assembly._watched(replace(place, file_system=file_system or place.file_system))

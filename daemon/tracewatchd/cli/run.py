@@ -11,7 +11,7 @@ from tracewatchd.cli.command import command
 from tracewatchd.cli.options import ConfigFile, Roots
 from tracewatchd.cli.working import log_of, require_roots, settings_of
 from tracewatchd.model.exits import LOADING, Exit
-from tracewatchd.service.assemble import Assembly
+from tracewatchd.service.daemon import DaemonAssembly
 from tracewatchd.service.logs import Log
 from tracewatchd.service.systemd import Notifier
 from tracewatchd.service.telling import tell_all
@@ -35,5 +35,5 @@ def run(roots: Roots = None, config: ConfigFile = None) -> Exit:
 
 
 async def _live(settings: Settings, log: Log) -> Exit:
-    assembly = Assembly(settings, tell_all([log, Notifier(os.environ)]), create=True, patience_s=None)
+    assembly = DaemonAssembly(settings, tell_all([log, Notifier(os.environ)]), create=True)
     return await assembly.daemon().run()

@@ -1,4 +1,4 @@
-"""The one place that turns settings into objects, for the daemon and for commands alike."""
+"""Where settings are turned into objects: what the daemon and commands have in common."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
-from random import Random
 from secrets import token_hex
 from typing import TypeVar
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from tenacity import (
     AsyncRetrying,
@@ -26,7 +24,6 @@ from tenacity import (
     wait_random_exponential,
 )
 
-from tracewatchd import __version__
 from tracewatchd.edges.filesystem import FileSystem, file_system_of
 from tracewatchd.edges.folder import Folder
 from tracewatchd.ingest.budget import ByteBudget
@@ -35,7 +32,7 @@ from tracewatchd.ingest.read import ReadRules
 from tracewatchd.model.difference import differences
 from tracewatchd.model.errors import TransientError, first_known
 from tracewatchd.model.events import Tell
-from tracewatchd.model.findings import Depth, VerificationResult
+from tracewatchd.model.findings import VerificationResult
 from tracewatchd.model.fixes import FixKind, Journal
 from tracewatchd.model.layout import encode_path
 from tracewatchd.model.retention import Retention
@@ -44,12 +41,9 @@ from tracewatchd.reconcile.ports import Repairing
 from tracewatchd.reconcile.repair import Provider, Repairs, RepairSetting
 from tracewatchd.reconcile.setting import SweepLimits, SweepSetting
 from tracewatchd.reconcile.sweep import Sweep
-from tracewatchd.service.hints import HintSetting, RootListener
-from tracewatchd.service.leases import Duty, sweep_lease
+from tracewatchd.service.leases import sweep_lease
 from tracewatchd.service.memory import collect_seldom, keep_freed_memory
-from tracewatchd.service.process import Daemon, DaemonSetting, Watched
 from tracewatchd.service.retention import ClockSetting, RetentionClock
-from tracewatchd.service.schedule import Rhythm, SweepSchedule
 from tracewatchd.settings import Root, Settings, masked
 from tracewatchd.store.connect import StoreOptions
 from tracewatchd.store.database import TraceDatabase
@@ -90,10 +84,9 @@ class Assembly:
             tell,
             name=self.where,
             patience_s=patience_s,
-            on_replaced=self._catch_up,
+            on_replaced=self._on_replaced,
         )
         self.clock = RetentionClock(_clock_setting(settings), self.database, tell)
-        self._schedules: list[SweepSchedule] = []
         self._budget = ByteBudget(settings.ingest.bytes_in_flight)
         # One: several would take the interpreter from each other at every system call, and a load took a sixth longer.
         self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
@@ -286,97 +279,8 @@ class Assembly:
                 with attempt:
                     await self.database.register_source(place.source, _host(), encode_path(bytes(place.folder.root)))
 
-    def _catch_up(self) -> None:
-        for schedule in self._schedules:
-            schedule.want("another database")
-
-    def daemon(self) -> Daemon:
-        """The long-running process."""
-        duty = Duty(
-            [place.source for place in self.places],
-            self.database,
-            holder=self.holder,
-            ttl_s=self.settings.database.lease_ttl_s,
-            tell=self.tell,
-        )
-        return Daemon(
-            DaemonSetting(
-                version=__version__,
-                pid=os.getpid(),
-                roots=tuple(str(place.folder.root) for place in self.places),
-                database=self.where,
-                shutdown_s=self.settings.service.shutdown_s,
-                prepare=self._prepare,
-                close=self.close,
-                store_answers=lambda: self.database.is_reachable,
-                make_watched=self._all_watched,
-                duty=duty,
-                clock=self.clock,
-                tell=self.tell,
-            )
-        )
-
-    async def _prepare(self) -> None:
-        await self.open(migrate=True)
-        await self.claim(self.places)
-
-    def _all_watched(self) -> list[Watched]:
-        watched = [self._watched(place) for place in self.places]
-        self._schedules = [each.schedule for each in watched]
-        return watched
-
-    def _watched(self, place: Place) -> Watched:
-        line = self.line(place)
-        schedule = SweepSchedule(
-            place.source,
-            partial(self._sweep_by_schedule, place, line),
-            self._rhythms(),
-            has_backlog=lambda: line.backlog > 0,
-            random=Random(),  # noqa: S311 - jitter, no secret
-            tell=self.tell,
-        )
-        listener = RootListener(
-            HintSetting(
-                folder=place.folder,
-                line=line,
-                file_system=place.file_system,
-                poll_interval_s=self.settings.watch.poll_interval_s,
-                want_sweep=schedule.want,
-                offload=self.offload,
-                tell=self.tell,
-            )
-        )
-        return Watched(line, listener, schedule)
-
-    def _rhythms(self) -> list[Rhythm]:
-        sweep, fixes = self.settings.sweep, frozenset(self.settings.sweep.repairs)
-        rolling: Sequence[tuple[Depth, float, float]] = (
-            ("full", sweep.full_interval_s, sweep.full_budget_s),
-            ("deep", sweep.deep_interval_s, sweep.deep_budget_s),
-        )
-        return [
-            Rhythm(plan=SweepPlan(fixes=fixes), interval_s=self.settings.watch.sweep_interval_s),
-            *(
-                Rhythm(
-                    plan=SweepPlan(
-                        depth=depth,
-                        fixes=fixes,
-                        budget_s=budget_s,
-                        budget_bytes=sweep.budget_bytes,
-                        oldest_first=True,
-                    ),
-                    interval_s=interval_s,
-                )
-                for depth, interval_s, budget_s in rolling
-                if interval_s
-            ),
-        ]
-
-    async def _sweep_by_schedule(self, place: Place, line: Line, plan: SweepPlan) -> VerificationResult:
-        repair_id = uuid4()
-        async with self.journaled_line(place, repair_id) as fixing:
-            repairs = self.repairs(place, fixing, repair_id=repair_id, fixes=plan.fixes)
-            return await self.sweep(place, line, plan, repairs=repairs)
+    def _on_replaced(self) -> None:
+        """Another database is behind the address: what was loaded may be missing from it."""
 
 
 def embedded_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
