@@ -315,13 +315,17 @@ class _Reading:
         self.read_bytes = 0
 
     def __call__(self, name: str) -> tuple[os.stat_result, bytes | None]:
-        """What a file's stamp is after it was read, and its sha256; the latter is None where it is too large."""
-        descriptor = os.open(name, _OPEN_FILE, dir_fd=self._folder)
+        """What a file is after it was read, and its sha256: None where it is too large, or no regular file at all."""
+        try:
+            descriptor = os.open(name, _OPEN_FILE, dir_fd=self._folder)
+        except OSError:
+            status = os.stat(name, dir_fd=self._folder, follow_symlinks=False)
+            if stat.S_ISREG(status.st_mode):
+                raise
+            return status, None
         try:
             status = os.fstat(descriptor)
-            if not stat.S_ISREG(status.st_mode):
-                raise FileNotFoundError(name)
-            if status.st_size > self._limit_bytes:
+            if not stat.S_ISREG(status.st_mode) or status.st_size > self._limit_bytes:
                 return status, None
             hashed = digest(descriptor, status.st_size)
             self.read_bytes += status.st_size
@@ -339,25 +343,27 @@ def _names(folder: int, path: str) -> list[str]:
 
 def _survey(folder: int, names: Iterable[str], read: _Reading | None, found: Survey) -> None:
     # The one place where each file of a tree costs time, however little has changed: no call that is not needed.
-    look, is_regular = os.stat, stat.S_ISREG
+    look, is_regular, hashed = os.stat, stat.S_ISREG, None
     add_name, add_number = found.names.append, found.numbers.append
     for name in names:
         if not name.endswith(".json") or name[0] in "_.":
             found.ignored += _count_at(folder, name)
             continue
         try:
-            status = look(name, dir_fd=folder, follow_symlinks=False)
-            if not is_regular(status.st_mode):
-                found.ignored += _count_at(folder, name)
-                continue
-            if read is not None:
+            if read is None:
+                status = look(name, dir_fd=folder, follow_symlinks=False)
+            else:
                 status, hashed = read(name)
-                found.hashes.append(hashed)
         except FileNotFoundError:
             continue
         except OSError as error:
             found.unreadable[f"{found.directory}/{encode_path(os.fsencode(name))}"] = error.strerror or str(error)
             continue
+        if not is_regular(status.st_mode):
+            found.ignored += _count_at(folder, name)
+            continue
+        if read is not None:
+            found.hashes.append(hashed)
         add_name(name)
         try:
             add_number(status.st_size)
