@@ -43,7 +43,7 @@ class DirectorySummary:
     """One directory's ledger rows in few numbers.
 
     ``files``, ``quarantined`` and ``fingerprint`` leave out what was told as gone, where that was asked for. ``runs``
-    and ``sum`` are about all acknowledged rows.
+    and ``sum`` are about all acknowledged rows, whose run ids are one text, to be passed on as it came.
     """
 
     files: int
@@ -51,6 +51,7 @@ class DirectorySummary:
     fingerprint: bytes
     runs: int
     sum: Decimal | None
+    run_ids: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

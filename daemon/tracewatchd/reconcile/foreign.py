@@ -17,8 +17,8 @@ _BEFORE_ALL = UUID(int=0)
 class ForeignStore(Protocol):
     """Postgres, as far as foreign rows are concerned."""
 
-    async def projects_of_runs(self, source: str, directory: str) -> set[str]:
-        """What the projects of the runs are called that a directory's files name."""
+    async def projects_of_runs(self, run_ids: str) -> set[str]:
+        """What the projects of these runs, ids as a directory's summary has them, are called."""
         ...
 
     async def run_ids_after(
@@ -41,13 +41,13 @@ async def all_foreign(store: ForeignStore) -> list[UUID]:
     return await _foreign(store, None, None)
 
 
-async def foreign_of_day(store: ForeignStore, source: str, directory: str) -> list[UUID]:
-    """Those of a project-day: of the folder's project, and of those that the day's files named."""
+async def foreign_of_day(store: ForeignStore, directory: str, run_ids: str) -> list[UUID]:
+    """Those of a project-day: of the folder's project, and of those that the day's files named (these run ids)."""
     folder, _, name = directory.partition("/")
     day = day_of(name.encode())
     if day is None:
         return []
-    projects = await store.projects_of_runs(source, directory) | {decode_path(folder).decode("utf-8", "replace")}
+    projects = await store.projects_of_runs(run_ids) | {decode_path(folder).decode("utf-8", "replace")}
     return await _foreign(store, sorted(projects), day)
 
 

@@ -82,7 +82,7 @@ class Glancer:
             self._source, directory, with_sha256=self._depth == "full", without_told=self._without_told
         )
         # A deep sweep judges each file anyway.
-        return summary, self._depth != "deep" and await self._set.store.runs_agree(self._source, directory, summary)
+        return summary, self._depth != "deep" and await self._set.store.runs_agree(summary)
 
     async def _walk(self, directory: str) -> Survey:
         # Where files are only looked at, two walkers would do little but take the interpreter from each other.

@@ -32,7 +32,7 @@ class SweepStore(RootStore, ForeignStore, Protocol):
         """One directory's ledger rows in one answer."""
         ...
 
-    async def runs_agree(self, source: str, directory: str, summary: DirectorySummary) -> bool:
+    async def runs_agree(self, summary: DirectorySummary) -> bool:
         """Whether each acknowledged file of a directory has a row of its own that came from its bytes."""
         ...
 

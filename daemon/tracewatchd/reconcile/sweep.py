@@ -174,7 +174,7 @@ class Sweep:
         else:
             await self._compare_files(glance)
         if self._looks_for_foreign and not self._is_everything:
-            found = await foreign_of_day(self._set.store, self._source, directory)
+            found = await foreign_of_day(self._set.store, directory, glance.summary.run_ids)
             self._foreign += [(directory, run_id) for run_id in found]
 
     async def _same(self, glance: Glance) -> None:

@@ -202,9 +202,9 @@ class TraceDatabase:
             sweeps.directory_summary, source, directory, with_sha256=with_sha256, without_told=without_told
         )
 
-    async def runs_agree(self, source: str, directory: str, summary: DirectorySummary) -> bool:
+    async def runs_agree(self, summary: DirectorySummary) -> bool:
         """Whether each acknowledged file of a directory has a row of its own that came from its bytes."""
-        return await self._read(sweeps.runs_agree, source, directory, summary)
+        return await self._read(sweeps.runs_agree, summary)
 
     async def quarantined_in(self, source: str, directory: str, limit: int) -> list[LedgerRow]:
         """The quarantined files of one directory."""
@@ -239,9 +239,9 @@ class TraceDatabase:
         """Note what a sweep said of project-days that it compared whole."""
         await self._read(sweeps.remember_days, source, depth, began_at, days)
 
-    async def projects_of_runs(self, source: str, directory: str) -> set[str]:
-        """What the projects of the runs are called that a directory's files name."""
-        return await self._read(sweeps.projects_of_runs, source, directory)
+    async def projects_of_runs(self, run_ids: str) -> set[str]:
+        """What the projects of these runs, ids as a directory's summary has them, are called."""
+        return {row["project"] for row in await self._read(_fetch, "projects_of_runs", run_ids)}
 
     async def run_ids_after(
         self, after: UUID, limit: int, projects: Sequence[str] | None = None, day: date | None = None

@@ -42,11 +42,9 @@ async def directory_summary(
     return DirectorySummary(**row)
 
 
-async def runs_agree(
-    connection: Connection, schema: str, source: str, directory: str, summary: DirectorySummary
-) -> bool:
+async def runs_agree(connection: Connection, schema: str, summary: DirectorySummary) -> bool:
     """Whether each acknowledged file of a directory has a row of its own that came from its bytes."""
-    (row,) = await connection.fetch(statement("runs_sum", schema), source, *Between.of(directory))
+    (row,) = await connection.fetch(statement("runs_sum", schema), summary.run_ids)
     return (row["runs"], row["sum"]) == (summary.runs, summary.sum)
 
 
@@ -73,12 +71,6 @@ async def remember_days(
         for day in days
     ]
     await connection.execute(statement("remember_days", schema), source, depth, began_at, _ENCODER.encode(rows))
-
-
-async def projects_of_runs(connection: Connection, schema: str, source: str, directory: str) -> set[str]:
-    """What the projects of the runs are called that a directory's files name."""
-    rows = await connection.fetch(statement("projects_of_runs", schema), source, *Between.of(directory))
-    return {row["project"] for row in rows}
 
 
 async def run_ids_after(

@@ -9,12 +9,14 @@ SELECT count(*) FILTER (WHERE NOT told) AS files,
         || coalesce(string_agg(coalesce(file_sha256, decode(repeat('00', 32), 'hex')), '') FILTER (WHERE $4 AND NOT told), '')
     ) AS fingerprint,
     count(*) FILTER (WHERE state = 'acknowledged') AS runs,
-    sum(hash) FILTER (WHERE state = 'acknowledged') AS sum
+    sum(hash) FILTER (WHERE state = 'acknowledged') AS sum,
+    coalesce(string_agg(run_id::text, ',') FILTER (WHERE state = 'acknowledged'), '') AS run_ids
 FROM (
     SELECT path,
         int8send(size_bytes) || int8send(mtime_ns) || int8send(ctime_ns) AS stamp,
         file_sha256,
         state,
+        run_id,
         hash_record_extended(ROW (run_id, file_sha256), 0) AS hash,
         $5 AND path IN (SELECT g.path FROM {schema}.gone g WHERE g.source = $1 AND g.path > $2 AND g.path < $3) AS told
     FROM {schema}.ledger
