@@ -23,6 +23,8 @@ MEASURED = "measured"
 LOADED = "loaded"
 DEPTHS: tuple[Depth, ...] = ("quick", "full", "deep")
 BOUNDS = {"quick": 2.5, "full": 1.2, "deep": 0.6}
+_QUICK_TIMES = 3
+"""A second each, and the most disturbed by whatever else a machine does: so more of them."""
 RSS_BOUND = 150 * 10**6
 
 
@@ -62,7 +64,7 @@ def measure(cluster: Cluster, directory: Path, files: int, many: int, few: int, 
     write_small_tree(small, many)
     _load(cluster, small)
     looking = f"find {small} -printf '%p %s %T@\\n'"
-    quick = [Pair(_sweep(cluster, small, "quick", many), _shell(looking)) for _ in range(pairs)]
+    quick = [Pair(_sweep(cluster, small, "quick", many), _shell(looking)) for _ in range(_QUICK_TIMES * pairs)]
     peaks = {many: [_sweep(cluster, small, depth, many).peak_bytes for depth in DEPTHS]}
     shutil.rmtree(small)
     write_tree(root, few)
@@ -73,12 +75,13 @@ def measure(cluster: Cluster, directory: Path, files: int, many: int, few: int, 
 
 
 def _load(cluster: Cluster, root: Path) -> None:
-    """Load a tree into fresh tables and let the server come to rest."""
+    """Load a tree into fresh tables, and let server and disk come to rest."""
     cluster.create(LOADED, TEMPLATE)
     subprocess.run(
         [COMMAND, "archive", "to-db", "--all"], env=_environment(cluster, root), check=True, stdout=subprocess.DEVNULL
     )
     cluster.psql(LOADED, "vacuum analyze", "checkpoint")
+    os.sync()
 
 
 def _environment(cluster: Cluster, root: Path) -> dict[str, str]:
