@@ -295,6 +295,20 @@ class Retention(_Section):
     )
 
 
+class Archive(_Section):
+    """Where the archive of project-days lies."""
+
+    zip_dir: _AbsolutePath | None = Field(
+        default=None,
+        description="Directory of the zips, a folder for each project; unset: zips in the state directory"
+        " (that of database.embedded_dir)",
+    )
+    state_dir: _AbsolutePath | None = Field(
+        default=None,
+        description="Directory of hints that let a verb go on where it stopped; unset: archive in the state directory",
+    )
+
+
 class Log(_Section):
     """What is said on standard error."""
 
@@ -324,6 +338,7 @@ class Settings(BaseSettings):
     database: Database = Database()
     sweep: Sweep = Sweep()
     retention: Retention = Retention()
+    archive: Archive = Archive()
     log: Log = Log()
     service: Service = Service()
 

@@ -140,7 +140,7 @@ def test_every_fault_at_once(tmp_path: Path) -> None:
         f"{file}: ingest.batch_rows: must be a whole number from 1 to 2000, not 5000",
         f"{file}: ingest.batchrows: unknown; is ingest.batch_rows meant?",
         f"{file}: ingest.writers: must be a whole number from 1 to 32, not True",
-        f"{file}: colour: unknown; allowed: watch, ingest, database, sweep, retention, log, service",
+        f"{file}: colour: unknown; allowed: watch, ingest, database, sweep, retention, archive, log, service",
         f"{file}: watch.roots: must be {SETTINGS['watch.roots'].allowed}, not 'x'",
         f'{file}: log.format: must be "auto" or "json" or "console", not \'xml\'',
         f"{file}: database.pgbouncer: must be true or false, not 'perhaps'",

@@ -17,6 +17,7 @@ from tracewatchd.ingest.line import Line
 from tracewatchd.model.errors import ConfigError, TransientError, first_known
 from tracewatchd.model.events import Level, Tell
 from tracewatchd.model.exits import Exit
+from tracewatchd.service.archiving import Archiving
 from tracewatchd.service.assemble import Assembly, Place
 from tracewatchd.service.logs import Log, standard_error_log
 from tracewatchd.settings import Settings, load
@@ -178,6 +179,45 @@ async def _until_interrupted(work: Awaitable[T], stop: GentleStop | None) -> T:
         note("interrupted before anything was done")
         raise typer.Exit(Exit.FOUND)
     raise KeyboardInterrupt
+
+
+def apart(settings: Settings, do: Callable[[Archiving], Awaitable[T]], *, verbose: bool = False) -> T:
+    """Do something that needs no database. The first Ctrl-C cuts it off cleanly, a second one at once.
+
+    Raises:
+        Exit: interrupted once: what is finished is kept, and the same command goes on from there.
+        KeyboardInterrupt: interrupted twice.
+        TracewatchError: what doing met.
+    """
+    log = log_of(settings, quiet=not verbose)
+    try:
+        return asyncio.run(_cut_off_once(do(Archiving(settings, log))))
+    except ExceptionGroup as group:
+        if known := first_known(group):
+            raise known from group
+        raise
+    finally:
+        log.close()
+
+
+async def _cut_off_once(work: Awaitable[T]) -> T:
+    loop = asyncio.get_running_loop()
+    task = asyncio.ensure_future(work)
+    asked = False
+
+    def interrupt() -> None:
+        nonlocal asked
+        asked = True
+        loop.remove_signal_handler(signal.SIGINT)  # the next one is Python's own
+        task.cancel()
+
+    loop.add_signal_handler(signal.SIGINT, interrupt)
+    await asyncio.wait([task])
+    loop.remove_signal_handler(signal.SIGINT)
+    if asked and task.cancelled():
+        note("interrupted: what is finished is kept; the same command goes on from there")
+        raise typer.Exit(Exit.FOUND)
+    return task.result()
 
 
 def counted(counts: Mapping[str, int]) -> str:

@@ -75,7 +75,7 @@ class Assembly:
         self.tell = tell
         # The token tells containers apart that share a host name and are process 1 each.
         self.holder = f"{socket.gethostname()}:{os.getpid()}:{token_hex(4)}"
-        self.places = tuple(map(_place, settings.watch.roots))
+        self.places = tuple(map(place_of, settings.watch.roots))
         self._patience_s = patience_s
         self._server = _embedded(settings, tell, create=create)
         self.database = TraceDatabase(
@@ -325,7 +325,8 @@ def _store_options(settings: Settings) -> StoreOptions:
     )
 
 
-def _place(root: Root) -> Place:
+def place_of(root: Root) -> Place:
+    """A configured root as it lies on disk."""
     return Place(root.source, Folder(root.path), file_system_of(root.path))
 
 
