@@ -159,7 +159,7 @@ async def test_files_that_cannot_be_looked_at_are_counted(bench: Bench, monkeypa
     genuine = os.stat
 
     def guarded(name: Any, *args: Any, **kwargs: Any) -> os.stat_result:
-        if name == names[2].encode():
+        if name in {names[2], names[2].encode()}:
             raise PermissionError(13, "Permission denied")
         return genuine(name, *args, **kwargs)
 
