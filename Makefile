@@ -8,7 +8,7 @@ WORKERS ?= auto
 SEEDS ?= 300
 FIRST ?= 1
 
-.PHONY: help run test campaign check format docs screenshots bench lock clean
+.PHONY: help run test demo-archive campaign check format docs screenshots bench lock clean
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -36,6 +36,9 @@ test: $(STAMP) ## Run every test, with branch coverage of subprocesses too
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest --numprocesses=$(WORKERS)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
+
+demo-archive: $(STAMP) ## Fetch, zip, upload, load and certify three days, with stand-ins for LangSmith and Drive
+	@$(BIN)/python tests/demo_archive.py
 
 campaign: $(STAMP) ## Do random damage to a loaded set, find it, repair it, undo it: SEEDS=300 seeds from FIRST=1
 	CAMPAIGN_SEEDS=$(SEEDS) CAMPAIGN_FIRST=$(FIRST) CAMPAIGN_CHUNK=$(SEEDS) $(BIN)/python -m pytest -s -m campaign

@@ -16,6 +16,8 @@ from typing import Any
 
 COMMAND = str(Path(sys.executable).parent / "tracewatchd")
 PATIENCE_S = 30.0
+_FOREIGN = ("PG", "TRACEWATCHD_", "LANGSMITH_", "LANGCHAIN_", "GOOGLE_")
+"""How variables begin that would lead a command to the caller's own services."""
 
 
 def environment(**settings: str) -> dict[str, str]:
@@ -23,7 +25,7 @@ def environment(**settings: str) -> dict[str, str]:
     kept = {
         key: value
         for key, value in os.environ.items()
-        if not key.startswith(("PG", "TRACEWATCHD_")) and key not in {"DATABASE_URL", "STATE_DIRECTORY"}
+        if not key.startswith(_FOREIGN) and key not in {"DATABASE_URL", "STATE_DIRECTORY"}
     }
     return kept | {"TRACEWATCHD_LOG__FORMAT": "json"} | settings
 

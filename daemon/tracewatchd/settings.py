@@ -1,8 +1,9 @@
 """Settings: what may be set, where it may be set, and which place wins.
 
 From the strongest place to the weakest: the command line, the environment (``TRACEWATCHD_<SECTION>__<NAME>``), secrets
-as files (named like the variable, in lower case), the configuration file, and for the database alone ``DATABASE_URL``
-and then the ``PG*`` variables of libpq. An empty text counts as not set, wherever it stands.
+as files (named like the variable, in lower case), the configuration file, and last the variables of other programs: for
+the database ``DATABASE_URL`` and then the ``PG*`` variables of libpq, for LangSmith and Drive those of their own tools.
+An empty text counts as not set, wherever it stands.
 
 The module reads in this order: the settings themselves, their documentation, the places, and `load`.
 """
@@ -22,6 +23,7 @@ from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
 from urllib.parse import parse_qs, parse_qsl, quote, urlencode, urlsplit
+from uuid import UUID
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, SecretStr, ValidationError, ValidationInfo
 from pydantic import field_validator as check_field
@@ -29,6 +31,7 @@ from pydantic import model_validator as check_model
 from pydantic_core import ErrorDetails, PydanticCustomError
 from pydantic_settings import BaseSettings, InitSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
+from tracewatchd.model.drive import CHUNK_GRAIN_BYTES, folder_id
 from tracewatchd.model.errors import ConfigError
 from tracewatchd.model.fixes import FixKind
 from tracewatchd.model.layout import encode_path
@@ -307,6 +310,111 @@ class Archive(_Section):
         default=None,
         description="Directory of hints that let a verb go on where it stopped; unset: archive in the state directory",
     )
+    overlap_days: int = Field(
+        default=1, ge=0, le=400, description="Days before the last fetched one that --since-last fetches again"
+    )
+    pending_days: int = Field(
+        default=7, ge=0, le=400, description="Days for which runs that have not ended are fetched again by --since-last"
+    )
+
+
+def _check_endpoint(endpoint: str) -> str:
+    """An address that secrets may be sent to: encrypted, or on this machine, as a test's is."""
+    parts = urlsplit(endpoint)
+    local = parts.scheme == "http" and parts.hostname in {"127.0.0.1", "::1"}
+    if not (local or (parts.scheme == "https" and parts.hostname)) or parts.query or parts.fragment or "@" in endpoint:
+        raise ValueError(f"must be {_ENDPOINT_ALLOWED}")
+    return endpoint.rstrip("/")
+
+
+_ENDPOINT_ALLOWED = "an https address, or http on 127.0.0.1"
+
+
+def _check_api_address(endpoint: str) -> str:
+    """An address without the path of an API: which of them is asked is not for the setting to say."""
+    parts = urlsplit(endpoint)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment or "@" in endpoint:
+        raise ValueError(f"must be {_API_ADDRESS_ALLOWED}")
+    return endpoint.rstrip("/").removesuffix("/api/v1").removesuffix("/api")
+
+
+_API_ADDRESS_ALLOWED = "an http or https address, without a key or a query in it"
+
+
+def _check_key(key: SecretStr | None) -> SecretStr | None:
+    text = key.get_secret_value() if key else ""
+    if not text.isascii() or any(character <= " " or character == "\x7f" for character in text):
+        raise ValueError(f"must be {_KEY_ALLOWED}")
+    return key
+
+
+_KEY_ALLOWED = "a key of ASCII characters without a space"
+
+
+class Langsmith(_Section):
+    """Which LangSmith, in whose name, and how long it is waited for."""
+
+    api_key: Annotated[SecretStr | None, AfterValidator(_check_key), _Allowed(_KEY_ALLOWED)] = Field(
+        default=None, description="The key; unset: LANGSMITH_API_KEY, else LANGCHAIN_API_KEY"
+    )
+    endpoint: Annotated[str, AfterValidator(_check_api_address), _Allowed(_API_ADDRESS_ALLOWED)] = Field(
+        default="https://api.smith.langchain.com", description="Where LangSmith's API is; also LANGSMITH_ENDPOINT"
+    )
+    workspace_id: Annotated[UUID | None, _Allowed("a UUID")] = Field(
+        default=None,
+        description="Workspace that a key of a whole organization is used in; also LANGSMITH_WORKSPACE_ID",
+    )
+    request_timeout_s: float = Field(default=60, ge=0.1, le=3_600, description="Limit of one request")
+    patience_s: float = Field(
+        default=120, ge=0, le=86_400, description="How long a request that usually heals is tried again"
+    )
+    answer_bytes: int = Field(
+        default=32 * _MIB,
+        ge=1_024,
+        le=1_024 * _MIB,
+        description="Size above which a page of runs is asked for in halves; it is held in memory about twice",
+    )
+    attachment_bytes: int = Field(
+        default=256 * _MIB, ge=1, le=16_384 * _MIB, description="Size above which an attachment is not downloaded"
+    )
+
+
+class Drive(_Section):
+    """Which Google Drive, in whose name, and how long it is waited for."""
+
+    folder: Annotated[
+        str | None,
+        AfterValidator(lambda text: text and folder_id(text)),
+        _Allowed("a folder's id, or its URL as https://drive.google.com/drive/folders/ID"),
+    ] = Field(
+        default=None,
+        description="Folder of the archive; unset: GOOGLE_DRIVE_FOLDER_URL, else the top of the account's own files",
+    )
+    credentials_file: _AbsolutePath | None = Field(
+        default=None,
+        description="A service account's key, or an OAuth client for `tracewatchd archive drive login`;"
+        " unset: GOOGLE_APPLICATION_CREDENTIALS",
+    )
+    token_file: _AbsolutePath | None = Field(
+        default=None,
+        description="Where the login is kept; unset: drive-token.json in the directory of archive.state_dir",
+    )
+    endpoint: Annotated[str, AfterValidator(_check_endpoint), _Allowed(_ENDPOINT_ALLOWED)] = Field(
+        default="https://www.googleapis.com", description="Where Google Drive's API is"
+    )
+    chunk_bytes: int = Field(
+        default=8 * _MIB,
+        ge=CHUNK_GRAIN_BYTES,
+        le=256 * _MIB,
+        description="Bytes of one request of a transfer, held in memory, which a fault costs at most;"
+        f" rounded down to a multiple of {CHUNK_GRAIN_BYTES}",
+    )
+    request_timeout_s: float = Field(
+        default=120, ge=0.1, le=3_600, description="Limit of one request, a chunk's transfer included"
+    )
+    patience_s: float = Field(
+        default=300, ge=0, le=86_400, description="How long what usually heals is tried again without progress"
+    )
 
 
 class Log(_Section):
@@ -339,6 +447,8 @@ class Settings(BaseSettings):
     sweep: Sweep = Sweep()
     retention: Retention = Retention()
     archive: Archive = Archive()
+    langsmith: Langsmith = Langsmith()
+    drive: Drive = Drive()
     log: Log = Log()
     service: Service = Service()
 
@@ -587,6 +697,28 @@ def _from_postgres_variables(environ: Mapping[str, str]) -> _Layer:
     return {key: _Given(url, ", ".join(naming), ", ".join(naming))}
 
 
+_FOREIGN: Mapping[str, str] = {
+    "LANGCHAIN_API_KEY": "langsmith.api_key",
+    "LANGSMITH_API_KEY": "langsmith.api_key",
+    "LANGSMITH_API_URL": "langsmith.endpoint",
+    "LANGCHAIN_ENDPOINT": "langsmith.endpoint",
+    "LANGSMITH_ENDPOINT": "langsmith.endpoint",
+    "LANGSMITH_WORKSPACE_ID": "langsmith.workspace_id",
+    "GOOGLE_DRIVE_FOLDER_URL": "drive.folder",
+    "GOOGLE_DRIVE_SERVICE_ACCOUNT_PATH": "drive.credentials_file",
+    "GOOGLE_APPLICATION_CREDENTIALS": "drive.credentials_file",
+}
+"""Variables of other programs and the settings of ours that they mean; of two for one setting the later one wins."""
+
+
+def _from_foreign_variables(environ: Mapping[str, str]) -> _Layer:
+    return {
+        key: _Given(environ[variable], variable, variable)
+        for variable, key in _FOREIGN.items()
+        if environ.get(variable)
+    }
+
+
 # ---------------------------------------------------------------------------------------------------------------------
 # Loading
 
@@ -630,6 +762,7 @@ def load(config: Path | None, overrides: Mapping[str, object], environ: Mapping[
         _from_secret_files(environ, faults),
         in_file,
         _from_postgres_variables(environ),
+        _from_foreign_variables(environ),
     ]
     given = ChainMap(*layers)
     try:

@@ -9,6 +9,11 @@ from pathlib import Path
 import pytest
 
 from command_tree import examples
+from drive_server import serving_drive
+from drive_state import DriveState
+from drives import settings_for
+from langsmith_server import serving
+from langsmith_upstream import Upstream
 from one_shot import Desk, body
 from postgres import Server
 from run_files import put
@@ -20,12 +25,18 @@ EXAMPLES = [example[1:] for example in examples()]
 
 @pytest.fixture(scope="module")
 def place(server: Server, template: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Desk]:
-    """A working directory whose ./data holds the sample, which is loaded."""
+    """A directory whose ./data holds the sample, loaded and zipped; LangSmith has nothing more, Drive has nothing."""
     desk = Desk(tmp_path_factory.mktemp("examples"), server.create_database(template))
     desk.settings["TRACEWATCHD_WATCH__ROOTS"] = "data"
     assert desk.run("sample", "data", "--runs", "40").returncode == 0
     assert desk.run("archive", "to-db", "--all").returncode == 0
-    yield desk
+    upstream = Upstream()
+    upstream.add_project("support-bot")
+    assert desk.run("archive", "zip", "--all").returncode == 0
+    with serving(upstream) as langsmith, serving_drive(DriveState()) as drive:
+        desk.settings |= {"LANGSMITH_ENDPOINT": langsmith.url, "LANGSMITH_API_KEY": langsmith.key}
+        desk.settings |= settings_for(drive, desk.directory)
+        yield desk
     server.drop_database(desk.database)
 
 
@@ -53,6 +64,9 @@ def test_each_example_works_where_the_sample_is_loaded(place: Desk, example: lis
             broken.write_bytes(body(1))
     if example[:2] == ["archive", "fixes"] and example[2] != "list":
         _put_into_the_journal(place, example[3], state="rolled_back" if example[2] == "release" else "applied")
+    if example[:2] == ["archive", "restore"]:
+        put(place.directory / "data", "support-bot/2026-11-20/one.json", body(1))
+        assert place.run("archive", "zip", "--project", "support-bot", "--date", "2026-11-20").returncode == 0
     if example[0] == "run":
         with running(*example, env=place.env, cwd=place.directory) as daemon:
             daemon.wait_for("daemon.ready")

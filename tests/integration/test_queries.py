@@ -303,6 +303,8 @@ ARGUMENTS: dict[str, Sequence[Any]] = {
     "remember_root": (SOURCE, "1", "2"),
     "remember_days": (SOURCE, "quick", NOW, b'[{"directory": "a", "verdict": "consistent", "files": 1, "counts": {}}]'),
     "verified_days": (SOURCE,),
+    "certify": (SOURCE, "p7/2026-11-20", NOW, ["files", "db"], 1, 1, "00" * 32),
+    "certificates": (SOURCE,),
     "run_ids_page": (IDS[0], 200),
     "run_ids_of_day": (IDS[0], 200, ["p7"], DAY),
     "projects_of_runs": (",".join(map(str, IDS)),),

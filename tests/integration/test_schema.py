@@ -216,6 +216,8 @@ async def test_lz4_where_the_server_has_it(
 # ---- constraints
 
 _DAY = "INSERT INTO project_days VALUES"
+_CERTIFICATE = "INSERT INTO certificates (source, directory, certified_at, locations, runs, files, day_digest) VALUES"
+_DIGEST = "sha256('')"
 _FIX = (
     "INSERT INTO fixes (fix_id, repair_id, source, kind, paths, ledger_before, ledger_after, state, run_after_sha256)"
     " VALUES (gen_random_uuid(), gen_random_uuid(), 's', 'stale', '{}', '[]', '[]'"
@@ -234,6 +236,9 @@ VIOLATIONS = {
     "project_days_files_is_not_negative": f"{_DAY} ('s', 'd', 'full', now(), 'consistent', -1, '{{}}')",
     "fixes_state_is_known": f"{_FIX}, 'forgotten', NULL)",
     "fixes_sha256_is_32_bytes": f"{_FIX}, 'applied', '\\x00')",
+    "certificates_digest_is_32_bytes": f"{_CERTIFICATE} ('s', 'd', now(), '{{files,db}}', 1, 1, '\\x00')",
+    "certificates_counts_are_not_negative": f"{_CERTIFICATE} ('s', 'd', now(), '{{files,db}}', -1, 1, {_DIGEST})",
+    "certificates_name_two_locations": f"{_CERTIFICATE} ('s', 'd', now(), '{{db}}', 1, 1, {_DIGEST})",
     "identity_is_one": "INSERT INTO identity (only_one) VALUES (false)",
 }
 

@@ -13,7 +13,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tracewatchd.edges.writing import GrowingFile, is_empty, make_directory, write_file, write_new_file
+from tracewatchd.edges.writing import (
+    GrowingFile,
+    is_empty,
+    make_directory,
+    remove_leftovers,
+    write_file,
+    write_new_file,
+)
 from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.layout import is_run_file_name
 
@@ -207,3 +214,25 @@ def test_a_growing_file_that_may_not_grow(tmp_path: Path) -> None:
         signal.signal(signal.SIGXFSZ, handler)
         growing.discard()
     assert (target.read_bytes(), _names(tmp_path)) == (b"older", ["paths"])
+
+
+def test_leftovers_of_killed_writers_are_removed(tmp_path: Path) -> None:
+    """Old temporary files of ours go; young ones, which somebody may be writing, and files of others stay."""
+    names = {
+        ".0123456789abcdef.tmp": False,
+        ".fedcba9876543210.tmp": True,
+        ".note.tmp": True,
+        "run.json": True,
+        ".0123456789abcdee.tmp": True,
+    }
+    for name in names:
+        (tmp_path / name).write_bytes(b"part")
+        if name != ".fedcba9876543210.tmp":
+            os.utime(tmp_path / name, (1, 1))
+    (tmp_path / ".0123456789abcdee.tmp").unlink()
+    (tmp_path / ".0123456789abcdee.tmp").mkdir()
+    remove_leftovers(tmp_path)
+    assert {name: (tmp_path / name).exists() for name in names} == names
+    remove_leftovers(tmp_path / "nowhere")
+    with pytest.raises(PermanentError, match="cannot look into it"):
+        remove_leftovers(tmp_path / "run.json")

@@ -14,6 +14,7 @@ from typer.main import get_command
 
 from command_tree import commands, groups
 from tracewatchd.cli.main import program
+from tracewatchd.edges.day_folder import ERRORS
 from tracewatchd.model.events import catalogue
 from tracewatchd.settings import CONFIG_VARIABLE, SECRETS_VARIABLE, SETTINGS, load
 
@@ -135,8 +136,8 @@ def _dotted() -> list[tuple[str, str]]:
 
 
 def test_events_and_settings_that_are_named_exist() -> None:
-    """Each `noun.word` is an event of the catalogue, a setting, or a file of this repository."""
-    files = {path.name for path in REPOSITORY.iterdir()} | {"settings.py"}
+    """Each `noun.word` is an event of the catalogue, a setting, or a file of this repository or of a day."""
+    files = {path.name for path in REPOSITORY.iterdir()} | {"settings.py", ERRORS}
     named = _dotted()
     assert {"store.unavailable", "log.format"} <= {code for _, code in named}
     assert [found for found in named if found[1] not in {*catalogue(), *SETTINGS, *files}] == []

@@ -19,10 +19,11 @@ STATES = {"daemon.standby", "daemon.ready", "daemon.stopping", "file.unreadable"
     "file.from_future",
     "day.due",
     "sweep.incomplete",
+    "fetch.incomplete",
 }
 """Names that are ``noun.state``; all others are ``noun.past_verb``."""
 IRREGULAR = {"hints.suspected_lost", "lease.lost", "finding.withheld", "fix.rolled_back"}
-UNITS = {"_s", "_bytes", "_files"}
+UNITS = {"_s", "_bytes", "_files", "_runs"}
 NUMBERS_WITHOUT_UNIT = {
     "pid",
     "exit_code",
@@ -35,6 +36,7 @@ NUMBERS_WITHOUT_UNIT = {
     "now",
     "days_left",
     "days",
+    "requests",
 }
 """Codes, ids and versions have no unit; the others are counts of what they name."""
 

@@ -12,7 +12,7 @@ from tracewatchd.ingest.budget import ByteBudget
 
 async def turns() -> None:
     """Let every task that can go on do so."""
-    for _ in range(5):
+    for _ in range(50):
         await asyncio.sleep(0)
 
 

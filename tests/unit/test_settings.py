@@ -140,7 +140,7 @@ def test_every_fault_at_once(tmp_path: Path) -> None:
         f"{file}: ingest.batch_rows: must be a whole number from 1 to 2000, not 5000",
         f"{file}: ingest.batchrows: unknown; is ingest.batch_rows meant?",
         f"{file}: ingest.writers: must be a whole number from 1 to 32, not True",
-        f"{file}: colour: unknown; allowed: watch, ingest, database, sweep, retention, archive, log, service",
+        f"{file}: colour: unknown; allowed: {', '.join(Settings.model_fields)}",
         f"{file}: watch.roots: must be {SETTINGS['watch.roots'].allowed}, not 'x'",
         f'{file}: log.format: must be "auto" or "json" or "console", not \'xml\'',
         f"{file}: database.pgbouncer: must be true or false, not 'perhaps'",
@@ -307,6 +307,50 @@ class TestPostgresVariables:
     def test_database_url_is_stronger(self) -> None:
         """DATABASE_URL stands before the PG* variables."""
         assert url_of(loaded("", {"DATABASE_URL": "postgres://a/b", "PGHOST": "db"})) == "postgres://a/b"
+
+
+class TestLangsmithVariables:
+    """What LangSmith's own SDK reads is understood, as the weakest place."""
+
+    def test_they_are_used(self) -> None:
+        """Key, address and workspace; the newer name of a variable before the older one, a path of an API cut off."""
+        workspace = "5b1c9f0e-6c55-4c3c-9f43-9d3d9a5e7f10"
+        environ = {
+            "LANGCHAIN_API_KEY": "older",
+            "LANGSMITH_API_KEY": PASSWORD,
+            "LANGSMITH_ENDPOINT": "https://eu.api.smith.langchain.com/api/v1/",
+            "LANGSMITH_WORKSPACE_ID": workspace,
+        }
+        found = loaded("", environ)
+        chosen = found.settings.langsmith
+        assert chosen.api_key is not None
+        assert chosen.api_key.get_secret_value() == PASSWORD
+        assert (chosen.endpoint, str(chosen.workspace_id)) == ("https://eu.api.smith.langchain.com", workspace)
+        assert found.origins["langsmith.api_key"] == "LANGSMITH_API_KEY"
+        assert PASSWORD not in repr(found) + json.dumps(found.shown())
+        older = loaded("", {"LANGCHAIN_API_KEY": "older"}).settings.langsmith.api_key
+        assert older is not None
+        assert older.get_secret_value() == "older"
+
+    def test_ours_are_stronger(self) -> None:
+        """A configuration file beats them."""
+        toml = '[langsmith]\nendpoint = "http://langsmith.local/api"'
+        found = loaded(toml, {"LANGSMITH_ENDPOINT": "https://other"})
+        assert found.settings.langsmith.endpoint == "http://langsmith.local"
+
+    @pytest.mark.parametrize(
+        ("variable", "value", "key"),
+        [
+            ("LANGSMITH_ENDPOINT", "api.smith.langchain.com", "langsmith.endpoint"),
+            ("LANGSMITH_ENDPOINT", f"https://u:{PASSWORD}@host", "langsmith.endpoint"),
+            ("LANGSMITH_ENDPOINT", f"https://host?key={PASSWORD}", "langsmith.endpoint"),
+            ("LANGSMITH_API_KEY", f"{PASSWORD}\n", "langsmith.api_key"),
+            ("LANGSMITH_API_KEY", f"{PASSWORD}\u00fc", "langsmith.api_key"),
+        ],
+    )
+    def test_what_is_refused(self, variable: str, value: str, key: str) -> None:
+        """An address that is none or holds a secret, a key that is no header's value: said without the value."""
+        assert faults("", {variable: value}) == (f"{variable}: must be {SETTINGS[key].allowed}",)
 
 
 class TestSecrets:

@@ -13,7 +13,7 @@ import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from tracewatchd.archive.load import Load, LoadProgress, find
-from tracewatchd.cli import fixes, verify
+from tracewatchd.cli import drive, fetch, fixes, full_sweep, restore, status, upload, verify, zipping
 from tracewatchd.cli.command import command, group
 from tracewatchd.cli.options import (
     AsJson,
@@ -40,6 +40,13 @@ from tracewatchd.service.assemble import Assembly, Place
 
 app = group("Archive commands for project-days.")
 app.add_typer(fixes.app, name="fixes")
+app.add_typer(drive.app, name="drive")
+fetch.register(app)
+upload.register(app)
+zipping.register(app)
+restore.register(app)
+full_sweep.register(app)
+status.register(app)
 verify.register(app)
 
 

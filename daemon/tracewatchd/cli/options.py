@@ -16,6 +16,7 @@ from uuid import UUID
 
 import typer
 
+from tracewatchd.model.certificate import Location
 from tracewatchd.model.findings import Depth
 from tracewatchd.model.fixes import FixKind
 from tracewatchd.model.layout import day_of
@@ -50,6 +51,16 @@ def _report(text: str) -> Path:
         return check_suffix(Path(text))
     except ValueError as error:
         raise typer.BadParameter(str(error)) from None
+
+
+_PLACES = ",".join(Location)
+
+
+def _places(text: str | None) -> str | None:
+    for word in (text or Location.FILES).split(","):
+        if word not in list(Location):
+            raise typer.BadParameter(f"{word!r} is no place; these are: {_PLACES}")
+    return text
 
 
 # ---------------------------------------------------------------------------------------------------------------------
@@ -96,6 +107,14 @@ Out: TypeAlias = Annotated[
         "--out", metavar="DIR", help="Where --fix gone writes files, instead of a root that may not be written to."
     ),
 ]
+RestoreFrom: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--from",
+        metavar="FILE|drive",
+        help="The zip to restore from, or drive for the one on Google Drive; else the one that `archive zip` wrote.",
+    ),
+]
 SampleDirectory: TypeAlias = Annotated[
     Path, typer.Argument(metavar="DIR", help="Directory that the sample is written into.")
 ]
@@ -104,7 +123,13 @@ SampleDirectory: TypeAlias = Annotated[
 # Which project-days
 
 Project: TypeAlias = Annotated[
-    str | None, typer.Option("--project", "-p", metavar="FOLDER", help="Only this project, by its folder's name.")
+    str | None,
+    typer.Option(
+        "--project",
+        "-p",
+        metavar="FOLDER",
+        help="Only this project, by its folder's name; where LangSmith is asked, also by its name there.",
+    ),
 ]
 Day: TypeAlias = Annotated[
     date | None, typer.Option("--date", "-d", metavar="YYYY-MM-DD", parser=_day, help="Only this UTC day.")
@@ -116,6 +141,10 @@ StartDay: TypeAlias = Annotated[
 EndDay: TypeAlias = Annotated[
     date | None,
     typer.Option("--end-date", metavar="YYYY-MM-DD", parser=_day, help="Last UTC day, itself included."),
+]
+SinceLast: TypeAlias = Annotated[
+    bool,
+    typer.Option("--since-last", help="From the last fetched UTC day, and some before it, up to today."),
 ]
 Everything: TypeAlias = Annotated[bool, typer.Option("--all", "-a", help="Every project and every day.")]
 
@@ -156,6 +185,29 @@ Fixes: TypeAlias = Annotated[
 ]
 FixMissing: TypeAlias = Annotated[bool, typer.Option("--fix-missing", help="The same as --fix missing.")]
 Strict: TypeAlias = Annotated[bool, typer.Option("--strict", help="Let warnings count as findings.")]
+WithAttachments: TypeAlias = Annotated[
+    bool, typer.Option("--attachments/--no-attachments", help="Whether attachments are downloaded, too.")
+]
+Force: TypeAlias = Annotated[
+    bool, typer.Option("--force", help="Upload what is on Drive already, too, as another revision.")
+]
+Against: TypeAlias = Annotated[
+    str | None,
+    typer.Option(
+        "--against",
+        metavar="PLACES",
+        callback=_places,
+        help=f"Compare these places of the day with its files and certify that they agree: {_PLACES}.",
+    ),
+]
+SkipFetch: TypeAlias = Annotated[bool, typer.Option("--skip-fetch", help="Ask LangSmith for nothing.")]
+SkipZip: TypeAlias = Annotated[bool, typer.Option("--skip-zip", help="Make no zip; one that is there is uploaded.")]
+SkipUpload: TypeAlias = Annotated[bool, typer.Option("--skip-upload", help="Bring nothing to Drive.")]
+SkipDb: TypeAlias = Annotated[bool, typer.Option("--skip-db", help="Load nothing into the database.")]
+Resume: TypeAlias = Annotated[
+    bool, typer.Option("--resume", help="Do not fetch again days that were fetched whole after they were over.")
+]
+NoBrowser: TypeAlias = Annotated[bool, typer.Option("--no-browser", help="Print the address and open no browser.")]
 Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without asking.")]
 
 # ---------------------------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ import typer
 from tracewatchd.edges.folder import UnreadableError
 from tracewatchd.model.layout import day_of, encode_path
 from tracewatchd.model.selection import Selection
+from tracewatchd.service.archiving import Archiving
 from tracewatchd.service.assemble import Assembly, Place
 from tracewatchd.settings import Settings
 
@@ -31,6 +32,18 @@ def selection_of(project: str | None, day: date | None, start_date: date | None,
         raise typer.BadParameter(f"{end_date} is before --start-date {start_date}", param_hint="--end-date")
     folder = encode_path(os.fsencode(project)) if project is not None else None
     return Selection(folder, day or start_date, day or end_date)
+
+
+def one_place(archiving: Archiving, source: str | None) -> Place:
+    """The root that files go into.
+
+    Raises:
+        BadParameter: there are several, and none is named.
+    """
+    places = [place for place in archiving.places if source in {None, place.source}]
+    if len(places) > 1:
+        raise typer.BadParameter("there are several roots; name one", param_hint="--source")
+    return places[0]
 
 
 def gone_below(paths: Iterable[str], settings: Settings, source: str | None) -> dict[str, frozenset[str]]:

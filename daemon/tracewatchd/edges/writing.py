@@ -4,30 +4,37 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import secrets
 import stat
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from tracewatchd.model.errors import PermanentError, TransientError
 
-_HEALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+_TEMPORARY = re.compile(r"\.[0-9a-f]{16}\.tmp")
+_LEFT_AFTER_S = 3_600
+HEALS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EIO, errno.ESTALE, errno.EMFILE, errno.ENFILE, errno.ENOMEM})
 
 
-def write_file(path: Path, content: bytes, *, durable: bool = False) -> None:
+def write_file(
+    path: Path, content: bytes, *, durable: bool = False, private: bool = False, mtime_ns: int | None = None
+) -> None:
     """Put ``content`` at ``path`` in one step, in place of a file that may be there; its directory must exist.
 
     A symlink is followed, and only a regular file is replaced, no device or pipe. The temporary name begins with ``.``,
     so that no watcher or sweep takes it for a run file, and is short, so that any name that the file system allows can
-    be written. ``durable`` waits until file and name are on the disk.
+    be written. ``durable`` waits until file and name are on the disk, ``private`` lets nobody but the owner read it,
+    ``mtime_ns`` is the age that it is seen with from the first moment on.
 
     Raises:
         TransientError: The disk is full or failing, or this process has too many files open.
         PermanentError: The file cannot be written there (permissions, no such directory, read-only).
     """
-    with _classified(path.parent, f"write {path.name}"):
-        _write(_replaceable(path), content, durable=durable)
+    with classified(path.parent, f"write {path.name}"):
+        _write(_replaceable(path), content, durable=durable, mtime_ns=mtime_ns, mode=0o600 if private else 0o666)
 
 
 def write_new_file(path: Path, content: bytes, *, mtime_ns: int) -> bool:
@@ -37,9 +44,9 @@ def write_new_file(path: Path, content: bytes, *, mtime_ns: int) -> bool:
         TransientError: The disk is full or failing, or this process has too many files open.
         PermanentError: The file cannot be written there (permissions, no such directory, read-only).
     """
-    with _classified(path.parent, f"write {path.name}"):
+    with classified(path.parent, f"write {path.name}"):
         try:
-            _write(path, content, durable=True, mtime_ns=mtime_ns)
+            _write(path, content, durable=True, mtime_ns=mtime_ns, only_new=True)
         except FileExistsError:
             return False
     return True
@@ -69,15 +76,20 @@ class GrowingFile:
         with self._classified():
             self._stream.write(piece)
 
-    def finish(self) -> None:
-        """Let everyone see it.
+    def finish(self, *, durable: bool = False) -> None:
+        """Let everyone see it; ``durable`` waits until file and name are on the disk.
 
         Raises:
             TransientError, PermanentError: as for the whole file.
         """
         with self._classified():
+            self._stream.flush()
+            if durable:
+                os.fsync(self._stream.fileno())
             self._stream.close()
             self._temporary.replace(self._target)
+            if durable:
+                sync_directory(self._target.parent)
 
     def discard(self) -> None:
         """Leave nothing of it; of a finished file everything stays."""
@@ -86,7 +98,18 @@ class GrowingFile:
         _remove(self._temporary)
 
     def _classified(self) -> AbstractContextManager[None]:
-        return _classified(self._path.parent, f"write {self._path.name}")
+        return classified(self._path.parent, f"write {self._path.name}")
+
+
+def remove_file(path: Path) -> None:
+    """Let there be no file at ``path``.
+
+    Raises:
+        TransientError: The disk is failing.
+        PermanentError: It cannot be removed (permissions, read-only).
+    """
+    with classified(path.parent, f"remove {path.name}"):
+        path.unlink(missing_ok=True)
 
 
 def make_directory(path: Path) -> None:
@@ -96,8 +119,25 @@ def make_directory(path: Path) -> None:
         TransientError: The disk is full or failing.
         PermanentError: It cannot be made there (permissions, a file in its place, read-only).
     """
-    with _classified(path, "make it"):
+    with classified(path, "make it"):
         path.mkdir(parents=True, exist_ok=True)
+
+
+def remove_leftovers(directory: Path) -> None:
+    """Remove temporary files of writers that were killed: ours by their names, and untouched for an hour.
+
+    Raises:
+        TransientError: The disk is failing.
+        PermanentError: The directory cannot be looked into.
+    """
+    oldest_s = time.time() - _LEFT_AFTER_S
+    with classified(directory, "look into it"), suppress(FileNotFoundError), os.scandir(directory) as entries:
+        for entry in entries:
+            if not _TEMPORARY.fullmatch(entry.name) or not entry.is_file(follow_symlinks=False):
+                continue
+            with suppress(FileNotFoundError):
+                if entry.stat(follow_symlinks=False).st_mtime < oldest_s:
+                    _remove(directory / entry.name)
 
 
 def is_empty(path: Path) -> bool:
@@ -107,19 +147,24 @@ def is_empty(path: Path) -> bool:
         TransientError: The disk is failing.
         PermanentError: It cannot be looked into (permissions, no directory).
     """
-    with _classified(path, "look into it"), suppress(FileNotFoundError), os.scandir(path) as entries:
+    with classified(path, "look into it"), suppress(FileNotFoundError), os.scandir(path) as entries:
         return next(entries, None) is None
     return True
 
 
 @contextmanager
-def _classified(directory: Path, doing: str) -> Iterator[None]:
-    """Say of an OSError whether it heals, and what to look at."""
+def classified(directory: Path, doing: str) -> Iterator[None]:
+    """Say of an OSError whether it heals, and what to look at.
+
+    Raises:
+        TransientError: the disk is full or failing, or this process has too many files open.
+        PermanentError: it cannot be done there (permissions, no such directory, read-only).
+    """
     try:
         yield
     except OSError as error:
         reason = f"{directory}: cannot {doing}: {error.strerror}"
-        if error.errno in _HEALS:
+        if error.errno in HEALS:
             raise TransientError(
                 reason, hint=f"Look at the space and the health of the disk of {directory}."
             ) from error
@@ -127,26 +172,35 @@ def _classified(directory: Path, doing: str) -> Iterator[None]:
         raise PermanentError(reason, hint=hint) from error
 
 
-def _write(path: Path, content: bytes, *, durable: bool, mtime_ns: int | None = None) -> None:
-    """Write beside ``path`` and rename; what has an age of its own is new and takes no other file's place."""
+def _write(
+    path: Path,
+    content: bytes,
+    *,
+    durable: bool,
+    mtime_ns: int | None,
+    mode: int = 0o666,
+    only_new: bool = False,
+) -> None:
+    """Write beside ``path``, then rename, or where it must be new link."""
     temporary = _beside(path)
     with ExitStack() as undo:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, mode)
         undo.callback(_remove, temporary)
         try:
             _write_all(descriptor, content)
+            if mtime_ns is not None:
+                os.utime(descriptor, ns=(mtime_ns, mtime_ns))
             if durable:
                 os.fsync(descriptor)
         finally:
             os.close(descriptor)
-        if mtime_ns is None:
+        if only_new:
+            path.hardlink_to(temporary)
+        else:
             temporary.replace(path)
             undo.pop_all()
-        else:
-            os.utime(temporary, ns=(mtime_ns, mtime_ns))
-            path.hardlink_to(temporary)
     if durable:
-        _sync_directory(path.parent)
+        sync_directory(path.parent)
 
 
 def _replaceable(path: Path) -> Path:
@@ -173,7 +227,12 @@ def _remove(path: Path) -> None:
         path.unlink()
 
 
-def _sync_directory(path: Path) -> None:
+def sync_directory(path: Path) -> None:
+    """Wait until the names in a directory are on the disk.
+
+    Raises:
+        OSError: they cannot be written, or there is no such directory.
+    """
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         os.fsync(descriptor)

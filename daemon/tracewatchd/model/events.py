@@ -361,6 +361,96 @@ class FixRolledBack(Event):
     run_id: str | None = None
 
 
+class FetchFinished(Event):
+    """A project-day was fetched from LangSmith; ``requests`` counts retries, too.
+
+    What is missing of it is told by `fetch.incomplete`.
+    """
+
+    event = "fetch.finished"
+    source: str
+    project: str
+    day: str
+    written_files: int
+    replaced_files: int
+    unchanged_files: int
+    pending_runs: int
+    requests: int
+    took_s: float
+
+
+class FetchIncomplete(Event):
+    """A project-day was fetched, but not all of it: the same command fetches what is missing.
+
+    ``bad_runs`` cannot become files, each for the reason in the day's ``_errors.json``; the files of
+    ``without_feedback_runs`` say so; ``missing_files`` are attachments that could not be downloaded.
+    """
+
+    event = "fetch.incomplete"
+    level = "warning"
+    source: str
+    project: str
+    day: str
+    bad_runs: int
+    without_feedback_runs: int
+    missing_files: int
+    error: str = ""
+
+
+class FetchFailed(Event):
+    """A project-day could not be fetched to its end. Each page that came is on disk; the same command goes on."""
+
+    event = "fetch.failed"
+    level = "error"
+    source: str
+    project: str
+    day: str
+    error: str
+    hint: str = ""
+
+
+class LangsmithThrottled(Event):
+    """LangSmith answered 429: something else asks with the same key, or the limits are lower than documented.
+
+    ``wait_s`` is what it wants to pass before the next request, 0 where it did not say.
+    """
+
+    event = "langsmith.throttled"
+    level = "warning"
+    request: str
+    wait_s: float
+
+
+class UploadFinished(Event):
+    """A project-day's zip is on Google Drive, and Drive's checksum is that of the zip.
+
+    ``what`` is created, updated or unchanged (nothing was sent). ``duplicates`` are ids of other files there that say
+    they are this day's zip: look at them and remove those that are not wanted.
+    """
+
+    event = "upload.finished"
+    project: str
+    day: str
+    what: str
+    file_id: str
+    size_bytes: int
+    sent_bytes: int
+    resumed_at_bytes: int
+    duplicates: tuple[str, ...]
+    took_s: float
+
+
+class UploadFailed(Event):
+    """A project-day's zip could not be brought to Google Drive; the same command goes on from where it stopped."""
+
+    event = "upload.failed"
+    level = "error"
+    project: str
+    day: str
+    error: str
+    hint: str = ""
+
+
 class StoreUnavailable(Event):
     """Postgres does not answer. Files wait on disk; one such event per outage."""
 
@@ -418,6 +508,68 @@ class EmbeddedStopped(Event):
     event = "embedded.stopped"
     directory: str
     took_s: float
+
+
+class ZipFinished(Event):
+    """A project-day has been zipped, or its zip was there already: ``outcome`` is written, unchanged or nothing."""
+
+    event = "zip.finished"
+    source: str
+    project: str
+    day: str
+    outcome: str
+    files: int
+    size_bytes: int
+    took_s: float
+    zip_bytes: int | None = None
+    day_digest: str | None = None
+
+
+class ZipDamaged(Event):
+    """The zip of a project-day was damaged; a good one is in its place, and the damaged one is kept beside it."""
+
+    event = "zip.damaged"
+    level = "warning"
+    source: str
+    project: str
+    day: str
+    error: str
+    kept_as: str
+
+
+class ZipFailed(Event):
+    """A project-day could not be zipped; whatever zip of it was there is still there."""
+
+    event = "zip.failed"
+    level = "error"
+    source: str
+    project: str
+    day: str
+    error: str
+    hint: str = ""
+
+
+class RestoreFinished(Event):
+    """Files of a project-day were taken from its zip; ``files`` counts them by how they stood to what was there."""
+
+    event = "restore.finished"
+    source: str
+    project: str
+    day: str
+    files: Mapping[str, int]
+    took_s: float
+
+
+class RestoreFailed(Event):
+    """A project-day could not be restored. Files that had been moved in are whole; the same command goes on."""
+
+    event = "restore.failed"
+    level = "error"
+    source: str
+    project: str
+    day: str
+    error: str
+    hint: str = ""
 
 
 class LogDropped(Event):

@@ -17,6 +17,16 @@ class ProjectDay(NamedTuple):
     folder: str
     day: date
 
+    @classmethod
+    def of(cls, directory: str) -> ProjectDay:
+        """The project-day that a directory ``<project folder>/<YYYY-MM-DD>`` is.
+
+        Raises:
+            ValueError: the directory is no such thing.
+        """
+        folder, _, day = directory.partition("/")
+        return cls(folder, date.fromisoformat(day))
+
     @property
     def directory(self) -> str:
         """``<project folder>/<YYYY-MM-DD>``."""
@@ -24,7 +34,9 @@ class ProjectDay(NamedTuple):
 
 
 def folder_of(project: str) -> str:
-    """The folder that a project is fetched into: its name in lower case, with ``-`` for all but word characters and ``.-``.
+    """The folder that a project is fetched into: its name in lower case, each run of other characters a ``-``.
+
+    Word characters, ``.`` and ``-`` stay, wherever they are not at an end of the name.
 
     Raises:
         ValueError: nothing is left of the name.

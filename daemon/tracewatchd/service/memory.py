@@ -11,7 +11,7 @@ _M_ARENA_MAX = -8
 _KEPT_BYTES = 64 << 20
 _MAPPED_FROM_BYTES = 32 << 20
 _ARENAS = 2
-
+_PAGES_FROM_BYTES = 1 << 20
 
 _OBJECTS_BETWEEN_COLLECTIONS = 20_000
 
@@ -36,4 +36,17 @@ def keep_freed_memory() -> None:
     if mallopt is not None:
         mallopt(_M_TRIM_THRESHOLD, _KEPT_BYTES)
         mallopt(_M_MMAP_THRESHOLD, _MAPPED_FROM_BYTES)
+        mallopt(_M_ARENA_MAX, _ARENAS)
+
+
+def give_back_memory() -> None:
+    """Let large buffers be memory of their own, which grows without being copied and is given back when it is freed.
+
+    A page of runs is tens of megabytes; by default the allocator soon makes such buffers parts of its heap, where each
+    growth leaves a hole. Only glibc has these options (mallopt(3)); elsewhere nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_M_TRIM_THRESHOLD, _PAGES_FROM_BYTES)
+        mallopt(_M_MMAP_THRESHOLD, _PAGES_FROM_BYTES)
         mallopt(_M_ARENA_MAX, _ARENAS)

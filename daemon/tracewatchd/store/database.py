@@ -13,6 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
+from tracewatchd.model.certificate import Certificate
 from tracewatchd.model.errors import PermanentError, TransientError
 from tracewatchd.model.events import StoreMigrated, StoreReplaced, Tell
 from tracewatchd.model.findings import DayResult, Depth
@@ -268,6 +269,14 @@ class TraceDatabase:
     async def verified_days(self, source: str) -> list[VerifiedDay]:
         """What the last sweep of each depth said of each project-day."""
         return [VerifiedDay(**row) for row in await self._read(_fetch, "verified_days", source)]
+
+    async def certify(self, certificate: Certificate) -> None:
+        """Add a certificate."""
+        await self._read(sweeps.certify, certificate)
+
+    async def certificates(self, source: str) -> dict[str, Certificate]:
+        """The last certificate of each project-day, by directory."""
+        return await self._read(sweeps.certificates, source)
 
     async def ledger_page(self, source: str, directory: str, after: str, limit: int) -> list[LedgerRow]:
         """The next rows of a directory in byte order of their paths, those greater than ``after``."""

@@ -7,10 +7,13 @@ from datetime import date, datetime
 from typing import Any, NamedTuple
 from uuid import UUID
 
+import asyncpg
 import msgspec
 
+from tracewatchd.model.certificate import Certificate, Location
 from tracewatchd.model.findings import DayResult, Depth
 from tracewatchd.model.ledger import DirectorySummary, LedgerRow
+from tracewatchd.model.project_day import ProjectDay
 from tracewatchd.model.record import TraceRecord
 from tracewatchd.store.commit import columns_of
 from tracewatchd.store.connect import Connection
@@ -71,6 +74,38 @@ async def remember_days(
         for day in days
     ]
     await connection.execute(statement("remember_days", schema), source, depth, began_at, _ENCODER.encode(rows))
+
+
+async def certify(connection: Connection, schema: str, certificate: Certificate) -> None:
+    """Add a certificate."""
+    await connection.execute(
+        statement("certify", schema),
+        certificate.source,
+        certificate.day.directory,
+        certificate.certified_at,
+        list(certificate.locations),
+        certificate.runs,
+        certificate.files,
+        certificate.day_digest,
+    )
+
+
+async def certificates(connection: Connection, schema: str, source: str) -> dict[str, Certificate]:
+    """The last certificate of each project-day, by directory."""
+    rows = await connection.fetch(statement("certificates", schema), source)
+    return {row["directory"]: _certificate(source, row) for row in rows}
+
+
+def _certificate(source: str, row: asyncpg.Record) -> Certificate:
+    return Certificate(
+        source=source,
+        day=ProjectDay.of(row["directory"]),
+        certified_at=row["certified_at"],
+        locations=tuple(map(Location, row["locations"])),
+        runs=row["runs"],
+        files=row["files"],
+        day_digest=row["day_digest"],
+    )
 
 
 async def run_ids_after(

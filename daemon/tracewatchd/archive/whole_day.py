@@ -1,0 +1,71 @@
+"""``archive full-sweep``: the verbs of one project-day, each as soon as what it needs is done.
+
+A step that fails costs those that need it and no other. Every verb asks the world what there is to do, so that doing
+them all again does only what is left.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeAlias
+
+from tracewatchd.model.errors import TracewatchError, first_known
+from tracewatchd.model.project_day import ProjectDay
+from tracewatchd.model.whole_day import NEEDS, Done, FullSweepResult, Step, StepResult
+
+Verb: TypeAlias = Callable[[ProjectDay], Awaitable[Done]]
+"""Carries out one step; what it raises of our own errors is the step's failure."""
+
+
+_AFTER: Mapping[Step, Step] = {**NEEDS, Step.TO_DB: Step.FETCH}
+
+
+class WholeDay:
+    """Carries out the steps that it has a verb for; the others count as skipped."""
+
+    def __init__(
+        self, source: str, verbs: Mapping[Step, Verb], *, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source = source
+        self._verbs = verbs
+        self._clock = monotonic
+
+    async def carry_out(self, day: ProjectDay) -> FullSweepResult:
+        """All steps of a day; those that need nothing of each other at the same time."""
+        began = self._clock()
+        running: dict[Step, asyncio.Task[StepResult]] = {}
+        async with asyncio.TaskGroup() as group:
+            for step in Step:
+                running[step] = group.create_task(self._step(step, day, running.get(_AFTER.get(step, step))))
+        results = [task.result() for task in running.values()]
+        return FullSweepResult(
+            source=self._source, project=day.folder, date=day.day, took_s=self._since(began), steps=results
+        )
+
+    async def _step(self, step: Step, day: ProjectDay, earlier: asyncio.Task[StepResult] | None) -> StepResult:
+        if step not in self._verbs:
+            return StepResult(step=step, state="skipped")
+        before = await earlier if earlier else None
+        if before and step in NEEDS and before.state in {"failed", "not_possible"}:
+            return StepResult(step=step, state="not_possible", error=f"needs {before.step}, which is not done")
+        began = self._clock()
+        try:
+            done = await self._verbs[step](day)
+        except (TracewatchError, ExceptionGroup) as error:
+            known = first_known(error)
+            if known is None:
+                raise
+            done = Done(complaint=str(known), advice=known.hint)
+        return StepResult(
+            step=step,
+            state="failed" if done.complaint else "done",
+            took_s=self._since(began),
+            counts=done.counts,
+            error=done.complaint,
+            advice=done.advice,
+        )
+
+    def _since(self, began: float) -> float:
+        return round(self._clock() - began, 3)
