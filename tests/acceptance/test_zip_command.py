@@ -143,7 +143,7 @@ def test_several_roots(desk: Desk) -> None:
     assert f"bot/2026-11-20 lies in several roots, and can have one zip: {desk.root}, second" in refused.stderr
     assert [one["project"] for one in desk.json(*ZIP, "--project", "mine", **roots)["zips"]] == ["mine"]
     assert len(desk.json(*ZIP, "--all", "--source", "second", **roots)["zips"]) == 2
-    assert "name the one to restore into" in desk.run(*RESTORE, **roots).stderr
+    assert "there are several roots; name one" in desk.run(*RESTORE, **roots).stderr
     assert desk.json(*RESTORE, "--source", "second", **roots)["same"] == 1
 
 
