@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import archiving
 import latency
 import machine
 import memory
@@ -40,6 +41,7 @@ def main() -> None:
         "Throughput": partial(throughput.measure, files=options.files, pairs=options.pairs),
         "Memory": partial(memory.measure, counts=(2_000, 50_000)),
         "Latency": partial(latency.measure, files=300),
+        "Archive": partial(archiving.measure, runs=2_000, many=50_000, pairs=options.pairs),
         "Sweeps": partial(sweeping.measure, files=50_000, many=200_000, few=8_000, pairs=options.pairs),
     }
     for name, measure in parts.items():
@@ -51,7 +53,9 @@ def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=8_000, help="run files of the throughput measurement (8,000)")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs of that measurement, and of sweeps (5)")
-    parser.add_argument("--only", choices=["throughput", "memory", "latency", "sweeps"], help="measure this alone")
+    parser.add_argument(
+        "--only", choices=["throughput", "memory", "latency", "sweeps", "archive"], help="measure this alone"
+    )
     parser.add_argument("--directory", type=Path, help="where files and the server's data lie for the time being")
     parser.add_argument("--programs", type=Path, default=None, help="directory of postgres, initdb and psql")
     options = parser.parse_args()
