@@ -49,6 +49,7 @@ bench: $(STAMP) ## Measure throughput, memory and latency against stated peers; 
 
 docs: $(STAMP) ## Write the pages that are made from the code
 	@$(BIN)/python docs/make_events.py
+	@$(BIN)/python docs/make_weather.py
 
 screenshots: $(STAMP) ## Draw the pictures of reports in the docs
 	@tests/system-packages
