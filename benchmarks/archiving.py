@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import tempfile
 import time
 from collections.abc import Sequence
@@ -16,7 +15,7 @@ from cluster import TEMPLATE, Cluster
 from watching import migrate
 
 from archive_world import DAYS, PROJECT, World, world
-from running import COMMAND
+from running import run_for_peak
 
 AGAIN_BOUND = 0.5
 DB_BOUND = 1.3
@@ -82,20 +81,12 @@ class _fresh:  # noqa: N801 - reads like the function it stands for
 
 
 def _sweep(here: World, days: Sequence[date], *words: str) -> Sweep:
-    argv = [COMMAND, "archive", "full-sweep", "--project", PROJECT, "--start-date", str(days[0])]
+    argv = ["archive", "full-sweep", "--project", PROJECT, "--start-date", str(days[0])]
     begun = time.perf_counter()
-    process = subprocess.Popen(
-        [*argv, "--end-date", str(days[-1]), *words], env=here.desk.env, stdout=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    said = process.stdout.read()
-    _, status, usage = os.wait4(process.pid, 0)
+    _, peak = run_for_peak(*argv, "--end-date", str(days[-1]), *words, env=here.desk.env)
     took = time.perf_counter() - begun
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"the full sweep ended with {process.returncode}: {said}")
-    print(f"full sweep{' '.join(('', *words))}: {took:.2f} s, {usage.ru_maxrss / 1_000:.0f} MB", flush=True)
-    return Sweep(took, usage.ru_maxrss * 1_024)
+    print(f"full sweep{' '.join(('', *words))}: {took:.2f} s, {peak / 10**6:.0f} MB", flush=True)
+    return Sweep(took, peak)
 
 
 def _report(rounds: Sequence[Round], largest: Sweep, runs: int, held: int) -> str:

@@ -84,7 +84,7 @@ def _words(name: str) -> str:
 
 def _plain(pattern: str) -> str:
     """A pattern as people read it."""
-    return pattern.replace(r"\d+", "N").replace(".*", "...").replace("\\", "")
+    return pattern.replace(r"\d+", "N").replace(".*", "...").replace("\\", "").rstrip("$")
 
 
 def _table(title: str, columns: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> str:

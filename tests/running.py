@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +37,24 @@ def command(*arguments: str, env: Mapping[str, str], **options: Any) -> subproce
     return subprocess.run(
         [COMMAND, *arguments], env=dict(env), capture_output=True, text=True, timeout=120, check=False, **options
     )
+
+
+def run_for_peak(*arguments: str, env: Mapping[str, str], **options: Any) -> tuple[str, int]:
+    """Run a command to its end: what it printed, and the most resident memory that it ever had, in bytes.
+
+    By the kernel's account of the process itself: what `wait4` tells includes what a large parent had when it forked.
+    """
+    peak_kib = 0
+    with tempfile.TemporaryFile("w+") as out:
+        process = subprocess.Popen([COMMAND, *arguments], env=dict(env), stdout=out, **options)
+        while process.poll() is None:
+            status = Path(f"/proc/{process.pid}/status").read_text()
+            peak_kib = max(peak_kib, *map(int, re.findall(r"VmHWM:\s+(\d+)", status) or [0]))
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(0.02)
+        assert process.returncode == 0, (arguments, process.returncode)
+        out.seek(0)
+        return out.read(), peak_kib * 1024
 
 
 class Running:

@@ -20,7 +20,7 @@ from langsmith_runs import DAY, big_trace, each_run, made_runs, started_on
 from langsmith_server import KEY, Server, serving
 from langsmith_upstream import Upstream
 from one_shot import Desk
-from running import COMMAND, PATIENCE_S, eventually
+from running import COMMAND, PATIENCE_S, eventually, run_for_peak
 
 PROJECT = "Support Bot"
 ONE = ("archive", "fetch", "--project", PROJECT, "--date", DAY.isoformat())
@@ -135,15 +135,10 @@ def test_memory_is_bounded_by_a_page(tmp_path: Path, upstream: Upstream) -> None
     upstream.add_runs(PROJECT, each_run(3_300))
     with serving(upstream, "v2") as server:
         env = {name: value for name, value in desk_at(tmp_path, server).env.items() if not name.startswith("COV")}
-        process = subprocess.Popen([COMMAND, *ONE, "--json"], env=env, stdout=subprocess.PIPE, text=True)
-        peak_kib = 0
-        while process.poll() is None:
-            status = Path(f"/proc/{process.pid}/status").read_text()
-            peak_kib = max(peak_kib, *map(int, re.findall(r"VmHWM:\s+(\d+)", status) or [0]))
-        out, _ = process.communicate(timeout=PATIENCE_S)
+        out, peak_bytes = run_for_peak(*ONE, "--json", env=env)
         assert max(request.sent_bytes for request in server.requests) > 20_000_000
     assert json.loads(out)["written"] > 2_900
-    assert 30_000_000 < peak_kib * 1024 < 150_000_000
+    assert 30_000_000 < peak_bytes < 150_000_000
 
 
 def test_what_a_log_and_json_say(desk: Desk, server: Server) -> None:

@@ -9,7 +9,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 import zipfile
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,7 +22,7 @@ from drive_state import DriveState
 from one_shot import Desk, body
 from postgres import Server
 from run_files import DIRECTORY, put, run_body, run_id, run_path
-from running import COMMAND, eventually
+from running import COMMAND, eventually, run_for_peak
 from tracewatchd.edges.zipping import read_manifest
 from tracewatchd.model.manifest import DIGEST_COMMAND, MANIFEST_NAME
 from zips import snapshot
@@ -421,10 +420,5 @@ def test_fifty_thousand_runs_in_little_memory(desk: Desk) -> None:
 
 def _peak(desk: Desk, *arguments: str) -> int:
     """The most memory that a command ever had, in bytes."""
-    process = subprocess.Popen([COMMAND, *arguments], env=desk.env, cwd=desk.directory, stdout=subprocess.DEVNULL)
-    began = time.monotonic()
-    _, status, used = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    assert process.returncode == 0
-    print(arguments[1], used.ru_maxrss // 1024, "MB", round(time.monotonic() - began, 1), "s")  # noqa: T201 - shown by -s
-    return used.ru_maxrss * 1024
+    _, peak_bytes = run_for_peak(*arguments, env=desk.env, cwd=desk.directory)
+    return peak_bytes

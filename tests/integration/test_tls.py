@@ -49,11 +49,7 @@ class TlsServer(Server):
             self.process = subprocess.Popen(
                 command, cwd="/", env=environment(), stdout=log, stderr=log, start_new_session=True
             )
-        eventually(self._listens, why=self.log.read_text)
-
-    def _listens(self) -> bool:
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.port)) == 0
+        eventually(self._ready, why=self.log.read_text)
 
     def has(self, certificate: Path) -> None:
         """Use this certificate, and let nobody in without TLS."""
