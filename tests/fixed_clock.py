@@ -7,7 +7,7 @@ from datetime import datetime, tzinfo
 from pathlib import Path
 
 from tracewatchd.cli.main import program
-from tracewatchd.service import archiving, day_verbs
+from tracewatchd.service import archiving
 
 AT = "2026-11-25T12:00:00+00:00"
 PROGRAM = (sys.executable, str(Path(__file__)))
@@ -22,8 +22,7 @@ class _Standing(datetime):
 
 def main() -> None:
     """Run what the arguments name."""
-    for module in (archiving, day_verbs):
-        vars(module)["datetime"] = _Standing
+    vars(archiving)["datetime"] = _Standing
     program(sys.argv[1:])(prog_name="tracewatchd")
 
 

@@ -166,7 +166,7 @@ def test_a_dry_run_sends_nothing(desk: Desk, server: DriveServer) -> None:
     ("options", "status", "told"),
     [
         ((), 2, "--all"),
-        (("--project", "supprt-bot"), 2, "there are zips of: support-bot"),
+        (("--project", "supprt-bot"), 2, "there are: support-bot"),
         (("--project", "support-bot", "--date", "2026-11-01"), 0, "nothing to upload"),
     ],
 )

@@ -64,6 +64,25 @@ def test_a_difference_anywhere_is_told_and_not_certified(here: World) -> None:
     assert (told["verdict"], told["certified"], certificates(here)) == ("inconsistent", False, [])
 
 
+def test_what_came_of_it_is_in_the_log(here: World) -> None:
+    """A certificate is told with its digest, a comparison that ends without one with what each place came to."""
+    words = ("archive", "verify", "--project", FOLDER, "--date", str(DAY), "--against", "zip,db", "--verbose")
+    certified = events(here.desk.run(*words).stderr)["day.certified"]
+    assert (certified["places"], certified["day_digest"]) == (
+        ["files", "zip", "db"],
+        certificates(here)[0]["day_digest"],
+    )
+    here.desk.rows("DELETE FROM runs RETURNING 1")
+    uncertified = events(here.desk.run(*words[:-1]).stderr)["day.uncertified"]
+    assert (uncertified["level"], uncertified["verdict"]) == ("warning", "inconsistent")
+    assert uncertified["places"] == {"files": "agrees", "zip": "agrees", "db": "absent"}
+
+
+def events(log: str) -> dict[str, dict[str, Any]]:
+    """The lines of a log by their events."""
+    return {line["event"]: line for line in map(json.loads, log.splitlines())}
+
+
 def test_a_place_that_cannot_be_reached_is_not_checked(here: World) -> None:
     """Postgres away: exit 3, and the others are compared all the same."""
     told = verify(here, status=3, TRACEWATCHD_DATABASE__URL="postgresql:///nobody?host=/nowhere")

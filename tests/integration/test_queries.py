@@ -22,7 +22,7 @@ from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.stamp import Stamp
 from tracewatchd.store import database as database_module
 from tracewatchd.store.connect import Connection
-from tracewatchd.store.queries import ProjectDay
+from tracewatchd.store.queries import DayCount
 from tracewatchd.store.schema import newest
 from tracewatchd.store.statements import statement as sql_of
 
@@ -130,7 +130,7 @@ async def test_project_days_are_counted(database: str) -> None:
         assert await store.project_days() == []
         await store.commit(SOURCE, files)
         found = await store.project_days()
-    assert found == [ProjectDay("a", DAY, 1), ProjectDay("b", date(2026, 11, 19), 1), ProjectDay("b", DAY, 2)]
+    assert found == [DayCount("a", DAY, 1), DayCount("b", date(2026, 11, 19), 1), DayCount("b", DAY, 2)]
 
 
 async def test_versions_of_those_that_have_a_row(database: str) -> None:

@@ -37,6 +37,7 @@ NUMBERS_WITHOUT_UNIT = {
     "days_left",
     "days",
     "requests",
+    "runs",
 }
 """Codes, ids and versions have no unit; the others are counts of what they name."""
 

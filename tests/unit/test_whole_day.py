@@ -11,6 +11,7 @@ import pytest
 
 from tracewatchd.archive.whole_day import Verb, WholeDay
 from tracewatchd.model.errors import PermanentError, PoisonError, TransientError
+from tracewatchd.model.events import DayArchived, Event, StepFailed
 from tracewatchd.model.project_day import ProjectDay
 from tracewatchd.model.whole_day import Done, FullSweepResult, Step
 
@@ -36,6 +37,10 @@ def verbs(
     return {step: verb(step) for step in Step if step in only}
 
 
+def whole_day(chosen: Mapping[Step, Verb], told: list[Event] | None = None) -> WholeDay:
+    return WholeDay("s", chosen, tell=(told if told is not None else []).append)
+
+
 def states(result: FullSweepResult) -> Mapping[Step, str]:
     return {step.step: step.state for step in result.steps}
 
@@ -50,7 +55,8 @@ def states(result: FullSweepResult) -> Mapping[Step, str]:
 async def test_a_failure_costs_what_needs_it_and_nothing_else(failing: frozenset[Step]) -> None:
     """Zip needs fetch, upload needs zip, rows need neither; what is not possible is not tried."""
     trace: list[Step] = []
-    result = await WholeDay("s", verbs(trace, failing)).carry_out(DAY)
+    told: list[Event] = []
+    result = await whole_day(verbs(trace, failing), told).carry_out(DAY)
     fetched = Step.FETCH not in failing
     zipped = fetched and Step.ZIP not in failing
     assert states(result) == {
@@ -61,6 +67,10 @@ async def test_a_failure_costs_what_needs_it_and_nothing_else(failing: frozenset
     }
     assert set(trace) == {step for step, state in states(result).items() if state != "not_possible"}
     assert result.is_whole == (not failing)
+    assert {event.step for event in told if isinstance(event, StepFailed)} == {
+        step for step, state in states(result).items() if state != "done"
+    }
+    assert [type(event) for event in told if not isinstance(event, StepFailed)] == [DayArchived] * (not failing)
     for step in result.steps:
         if step.state == "failed":
             assert (step.error, step.advice) == (f"{step.step} broke", f"mend {step.step}")
@@ -83,7 +93,7 @@ async def test_rows_wait_for_the_fetch_alone() -> None:
         zipped.set()
         return await verbs(trace)[Step.ZIP](day)
 
-    result = await WholeDay("s", {**made, Step.TO_DB: to_db, Step.ZIP: zip_it}).carry_out(DAY)
+    result = await whole_day({**made, Step.TO_DB: to_db, Step.ZIP: zip_it}).carry_out(DAY)
     assert result.is_whole
     assert trace[0] == Step.FETCH
     assert trace[-1] == Step.UPLOAD
@@ -92,7 +102,7 @@ async def test_rows_wait_for_the_fetch_alone() -> None:
 async def test_steps_that_are_not_asked_for_are_skipped_and_needed_by_nobody() -> None:
     """Without fetch the files that are there are zipped; without zip the zip that is there is uploaded."""
     trace: list[Step] = []
-    result = await WholeDay("s", verbs(trace, only=frozenset({Step.UPLOAD}))).carry_out(DAY)
+    result = await whole_day(verbs(trace, only=frozenset({Step.UPLOAD}))).carry_out(DAY)
     assert trace == [Step.UPLOAD]
     assert states(result) == {
         Step.FETCH: "skipped",
@@ -109,7 +119,7 @@ async def test_a_step_may_be_no_success_without_an_error() -> None:
     async def fetch(_: ProjectDay) -> Done:
         return Done(counts={"written": 3}, complaint="2 runs are bad", advice="see the list")
 
-    result = await WholeDay("s", {**verbs([]), Step.FETCH: fetch}).carry_out(DAY)
+    result = await whole_day({**verbs([]), Step.FETCH: fetch}).carry_out(DAY)
     assert states(result)[Step.ZIP] == "not_possible"
     assert (result.steps[0].counts, result.steps[0].error, result.steps[0].advice) == (
         {"written": 3},
@@ -125,7 +135,7 @@ async def test_errors_of_ours_are_failures(error: Exception) -> None:
     async def fails(_: ProjectDay) -> Done:
         raise error
 
-    result = await WholeDay("s", {Step.ZIP: fails}).carry_out(DAY)
+    result = await whole_day({Step.ZIP: fails}).carry_out(DAY)
     assert (states(result)[Step.ZIP], result.steps[1].error) == ("failed", "no")
 
 
@@ -136,5 +146,5 @@ async def test_other_errors_are_nobodys_failure() -> None:
         raise ExceptionGroup("", [KeyError("defect")])
 
     with pytest.raises(ExceptionGroup) as met:
-        await WholeDay("s", {Step.ZIP: fails}).carry_out(DAY)
+        await whole_day({Step.ZIP: fails}).carry_out(DAY)
     assert met.group_contains(KeyError)

@@ -13,6 +13,7 @@ from tracewatchd.archive import views
 from tracewatchd.edges.writing import classified, make_directory, write_file
 from tracewatchd.model.certificate import Agreement, Certificate, Location, View
 from tracewatchd.model.errors import TracewatchError
+from tracewatchd.model.events import DayCertified, DayUncertified
 from tracewatchd.model.manifest import Manifest
 
 Look: TypeAlias = Callable[[Manifest], Awaitable[View]]
@@ -39,6 +40,30 @@ async def _look(location: Location, look: Look, files: Manifest) -> View:
     except TracewatchError as error:
         detail = f"{error}; {error.hint}" if error.hint else str(error)
         return View(location=location, state="not_checked", detail=detail)
+
+
+def certified(certificate: Certificate) -> DayCertified:
+    """What is told of a certificate that was written."""
+    return DayCertified(
+        source=certificate.source,
+        project=certificate.day.folder,
+        day=certificate.day.day.isoformat(),
+        places=tuple(certificate.locations),
+        runs=certificate.runs,
+        files=certificate.files,
+        day_digest=certificate.day_digest,
+    )
+
+
+def uncertified(agreement: Agreement) -> DayUncertified:
+    """What is told of a comparison after which none was written."""
+    return DayUncertified(
+        source=agreement.source,
+        project=agreement.day.folder,
+        day=agreement.day.day.isoformat(),
+        verdict=agreement.verdict,
+        places={view.location: view.state for view in agreement.views},
+    )
 
 
 def certificate_path(zip_path: Path) -> Path:

@@ -83,6 +83,8 @@ class Fetch:
             PermanentError: LangSmith refused, or files cannot be written.
         """
         result = await self._fetch(self._whole_day)
+        if result.is_whole and not result.pending and self._window_of("").end <= self._began_at:
+            self._hints.keep_fetched(self._day.day, self._began_at, result.runs)
         self._hints.forget(self._day.day)
         return result
 

@@ -33,6 +33,14 @@ class DayHint(msgspec.Struct, frozen=True):
     owed: tuple[str, ...] = ()
 
 
+class Fetched(msgspec.Struct, frozen=True):
+    """A day that was fetched whole, so many runs, by a fetch that began at ``began_at``, when the day was over."""
+
+    root: str
+    began_at: datetime
+    runs: int
+
+
 class Standing(msgspec.Struct, frozen=True):
     """What is known of a project: the last day that was fetched, and the starts of runs that had not ended, by id."""
 
@@ -71,6 +79,19 @@ class Hints:
         with suppress(OSError):
             self._of(day).unlink(missing_ok=True)
 
+    def was_fetched(self, day: date, files: int) -> bool:
+        """Whether the day was fetched whole after it was over, and still has as many run files as it had runs."""
+        fetched = _read(self._fetched(day), Fetched)
+        return fetched is not None and fetched.root == self._root and files >= fetched.runs
+
+    def keep_fetched(self, day: date, began_at: datetime, runs: int) -> None:
+        """Remember that the day was fetched whole.
+
+        Raises:
+            TransientError, PermanentError: it cannot be written.
+        """
+        self._write(self._fetched(day), Fetched(self._root, began_at, runs))
+
     def standing(self) -> Standing:
         """What is known of the project."""
         standing = _read(self.directory / _STANDING, Standing)
@@ -86,6 +107,9 @@ class Hints:
 
     def _of(self, day: date) -> Path:
         return self.directory / f"{day.isoformat()}.json"
+
+    def _fetched(self, day: date) -> Path:
+        return self.directory / f"{day.isoformat()}.fetched"
 
     def _write(self, path: Path, hint: msgspec.Struct) -> None:
         make_directory(self.directory)

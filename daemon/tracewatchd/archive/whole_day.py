@@ -11,7 +11,8 @@ import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
 
-from tracewatchd.model.errors import TracewatchError, first_known
+from tracewatchd.model.errors import TracewatchError, ungrouped
+from tracewatchd.model.events import DayArchived, StepFailed, Tell
 from tracewatchd.model.project_day import ProjectDay
 from tracewatchd.model.whole_day import NEEDS, Done, FullSweepResult, Step, StepResult
 
@@ -26,10 +27,16 @@ class WholeDay:
     """Carries out the steps that it has a verb for; the others count as skipped."""
 
     def __init__(
-        self, source: str, verbs: Mapping[Step, Verb], *, monotonic: Callable[[], float] = time.monotonic
+        self,
+        source: str,
+        verbs: Mapping[Step, Verb],
+        *,
+        tell: Tell,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._source = source
         self._verbs = verbs
+        self._tell = tell
         self._clock = monotonic
 
     async def carry_out(self, day: ProjectDay) -> FullSweepResult:
@@ -39,10 +46,28 @@ class WholeDay:
         async with asyncio.TaskGroup() as group:
             for step in Step:
                 running[step] = group.create_task(self._step(step, day, running.get(_AFTER.get(step, step))))
-        results = [task.result() for task in running.values()]
-        return FullSweepResult(
-            source=self._source, project=day.folder, date=day.day, took_s=self._since(began), steps=results
+        steps = [task.result() for task in running.values()]
+        result = FullSweepResult(
+            source=self._source, project=day.folder, date=day.day, took_s=self._since(began), steps=steps
         )
+        self._say(result)
+        return result
+
+    def _say(self, result: FullSweepResult) -> None:
+        day = result.date.isoformat()
+        for step in result.steps:
+            if step.state in {"failed", "not_possible"}:
+                failed = StepFailed(
+                    source=self._source,
+                    project=result.project,
+                    day=day,
+                    step=step.step,
+                    error=step.error,
+                    hint=step.advice,
+                )
+                self._tell(failed)
+        if result.is_whole:
+            self._tell(DayArchived(source=self._source, project=result.project, day=day, took_s=result.took_s))
 
     async def _step(self, step: Step, day: ProjectDay, earlier: asyncio.Task[StepResult] | None) -> StepResult:
         if step not in self._verbs:
@@ -52,12 +77,10 @@ class WholeDay:
             return StepResult(step=step, state="not_possible", error=f"needs {before.step}, which is not done")
         began = self._clock()
         try:
-            done = await self._verbs[step](day)
-        except (TracewatchError, ExceptionGroup) as error:
-            known = first_known(error)
-            if known is None:
-                raise
-            done = Done(complaint=str(known), advice=known.hint)
+            with ungrouped():
+                done = await self._verbs[step](day)
+        except TracewatchError as error:
+            done = Done(complaint=str(error), advice=error.hint)
         return StepResult(
             step=step,
             state="failed" if done.complaint else "done",

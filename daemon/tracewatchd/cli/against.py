@@ -8,7 +8,7 @@ from datetime import UTC, date, datetime
 from functools import partial
 from pathlib import Path
 
-from tracewatchd.archive.certify import compare, write_beside
+from tracewatchd.archive.certify import certified, compare, uncertified, write_beside
 from tracewatchd.archive.pack import zip_path
 from tracewatchd.archive.steps import in_thread
 from tracewatchd.cli.output import Output
@@ -62,9 +62,14 @@ async def _compare(archiving: Archiving, *, comparison: Comparison) -> tuple[Agr
     async with LateAssembly(archiving, create=False) as database:
         looks = DayLooks(archiving, place, database).at(comparison.locations)
         agreement = await compare(place.source, files, looks, checked_at=checked_at)
-        if comparison.dry_run or not agreement.is_certifiable:
+        if comparison.dry_run:
             return agreement, None
-        return agreement, await _certify(agreement, database, zip_path(archiving.zip_dir, day))
+        if not agreement.is_certifiable:
+            archiving.tell(uncertified(agreement))
+            return agreement, None
+        certificate = await _certify(agreement, database, zip_path(archiving.zip_dir, day))
+        archiving.tell(certified(certificate))
+        return agreement, certificate
 
 
 async def _certify(agreement: Agreement, database: LateAssembly, path: Path) -> Certificate:

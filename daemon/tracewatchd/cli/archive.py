@@ -30,12 +30,12 @@ from tracewatchd.cli.options import (
     Verbose,
 )
 from tracewatchd.cli.output import Output, console_on
-from tracewatchd.cli.selecting import require_project, selection_of
+from tracewatchd.cli.selecting import chosen_days, require_project
 from tracewatchd.cli.working import GentleStop, counted, places_of, require_roots, settings_of, work
 from tracewatchd.edges.folder import Outline, UnreadableError
 from tracewatchd.model.exits import LOADING, Exit
 from tracewatchd.model.results import LoadResult
-from tracewatchd.model.selection import EVERYTHING, Selection
+from tracewatchd.model.selection import Selection
 from tracewatchd.service.assemble import Assembly, Place
 
 app = group("Archive commands for project-days.")
@@ -100,9 +100,7 @@ def to_db(
     Without --overwrite rows are only added: files whose run is there in an older version are counted as left and stay
     pending. With it the newest version wins, as in the daemon.
     """
-    selection = selection_of(project, day, start_date, end_date)
-    if everything != (selection == EVERYTHING):
-        raise typer.BadParameter("name a project or days, or say --all (but not both)", param_hint="--all")
+    selection = chosen_days(project, day, start_date, end_date, everything=everything)
     settings = settings_of(config)
     require_roots(settings, source)
     choice = _Choice(source, selection, batch_size, overwrite, dry_run)

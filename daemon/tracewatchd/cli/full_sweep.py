@@ -128,7 +128,7 @@ async def _sweep(archiving: Archiving, *, choice: _Choice) -> list[FullSweepResu
                 show=bars.show,
             )
             async with turn:
-                result = await _whole_day(place, verbs, choice.steps).carry_out(day)
+                result = await _whole_day(archiving, place, verbs, choice.steps).carry_out(day)
                 bars.done(day)
                 return result
 
@@ -138,8 +138,9 @@ async def _sweep(archiving: Archiving, *, choice: _Choice) -> list[FullSweepResu
     return [task.result() for task in running]
 
 
-def _whole_day(place: Place, verbs: DayVerbs, steps: frozenset[Step]) -> WholeDay:
-    return WholeDay(place.source, {step: verb for step, verb in verbs.verbs.items() if step in steps})
+def _whole_day(archiving: Archiving, place: Place, verbs: DayVerbs, steps: frozenset[Step]) -> WholeDay:
+    chosen = {step: verb for step, verb in verbs.verbs.items() if step in steps}
+    return WholeDay(place.source, chosen, tell=archiving.tell)
 
 
 def _days(archiving: Archiving, choice: _Choice) -> Sequence[tuple[str, ProjectDay]]:

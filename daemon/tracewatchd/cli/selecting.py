@@ -11,7 +11,7 @@ import typer
 
 from tracewatchd.edges.folder import UnreadableError
 from tracewatchd.model.layout import day_of, encode_path
-from tracewatchd.model.selection import Selection
+from tracewatchd.model.selection import EVERYTHING, Selection
 from tracewatchd.service.archiving import Archiving
 from tracewatchd.service.assemble import Assembly, Place
 from tracewatchd.settings import Settings
@@ -32,6 +32,32 @@ def selection_of(project: str | None, day: date | None, start_date: date | None,
         raise typer.BadParameter(f"{end_date} is before --start-date {start_date}", param_hint="--end-date")
     folder = encode_path(os.fsencode(project)) if project is not None else None
     return Selection(folder, day or start_date, day or end_date)
+
+
+def chosen_days(
+    project: str | None, day: date | None, start_date: date | None, end_date: date | None, *, everything: bool
+) -> Selection:
+    """The project-days that the options name, or with ``--all`` every one.
+
+    Raises:
+        BadParameter: the options contradict each other, or name nothing without ``--all``.
+    """
+    selection = selection_of(project, day, start_date, end_date)
+    if everything != (selection == EVERYTHING):
+        raise typer.BadParameter("name a project or days, or say --all (but not both)", param_hint="--all")
+    return selection
+
+
+def require_folder(folder: str | None, there: Iterable[str], what: str = "no project has days in a folder") -> None:
+    """See that a selected project is there: a slip in its name must not look like a day without runs.
+
+    Raises:
+        BadParameter: it is not among those that are there.
+    """
+    folders = sorted(set(there))
+    if folder not in {None, *folders}:
+        named = ", ".join(folders[:_NAMED]) + (", ..." if len(folders) > _NAMED else "")
+        raise typer.BadParameter(f"{what} {folder!r}; there are: {named or 'none'}", param_hint="--project")
 
 
 def one_place(archiving: Archiving, source: str | None) -> Place:
@@ -89,7 +115,7 @@ def _directory_below(root: Path, path: str) -> str | None:
 async def require_project(
     assembly: Assembly, places: Iterable[Place], selection: Selection, remembered: Iterable[str] = ()
 ) -> None:
-    """See that the selected project is there: a slip in its name must not look like a day without runs.
+    """See that the selected project is in a root or remembered, as `require_folder` does.
 
     Args:
         assembly: what works in threads.
@@ -110,9 +136,4 @@ async def require_project(
         except UnreadableError:
             return  # whoever lists it says so
         known += [*outline.directories, *outline.unreadable]
-    folders = sorted({directory.partition("/")[0] for directory in known})
-    if folder not in folders:
-        there = ", ".join(folders[:_NAMED]) + (", ..." if len(folders) > _NAMED else "")
-        raise typer.BadParameter(
-            f"no project has days in a folder {folder!r}; there are: {there or 'none'}", param_hint="--project"
-        )
+    require_folder(folder, (directory.partition("/")[0] for directory in known))

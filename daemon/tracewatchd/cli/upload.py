@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
-from pathlib import Path
 from typing import Self
 
 import typer
@@ -28,7 +27,7 @@ from tracewatchd.cli.options import (
     Verbose,
 )
 from tracewatchd.cli.output import Output, console_on, note
-from tracewatchd.cli.selecting import selection_of
+from tracewatchd.cli.selecting import chosen_days, require_folder
 from tracewatchd.cli.working import apart, settings_of
 from tracewatchd.model.drive import TransferProgress, UploadResult
 from tracewatchd.model.errors import TracewatchError
@@ -52,8 +51,6 @@ _EXAMPLES = [
     "tracewatchd archive upload --project support-bot --date 2026-11-20",
     "tracewatchd archive upload --all --dry-run",
 ]
-_NAMED = 20
-"""Folders that are named at most where the one that was meant is not there."""
 
 
 def register(app: typer.Typer) -> None:
@@ -95,9 +92,7 @@ def upload(
 
     A day that Drive holds already is not sent again. What was broken off goes on from where it stopped.
     """
-    selection = selection_of(project, day, start_date, end_date)
-    if everything != (selection == EVERYTHING):
-        raise typer.BadParameter("name a project or days, or say --all (but not both)", param_hint="--all")
+    selection = chosen_days(project, day, start_date, end_date, everything=everything)
     do = partial(_upload, selection=selection, force=force, dry_run=dry_run)
     report = apart(settings_of(config), do, verbose=verbose)
     _show(report, Output(as_json=as_json), dry_run=dry_run)
@@ -107,7 +102,8 @@ def upload(
 async def _upload(archiving: Archiving, *, selection: Selection, force: bool, dry_run: bool) -> _Report:
     days = zipped_days(archiving.zip_dir, selection)
     if not days:
-        _require_folder(archiving.zip_dir, selection.folder)
+        there = (day.folder for day in zipped_days(archiving.zip_dir, EVERYTHING))
+        require_folder(selection.folder, there, f"{archiving.zip_dir} has no zips of a project")
         return _Report()
     async with archiving.drive() as drive:
         with _Bar() as bar:
@@ -128,21 +124,6 @@ async def _each(days: Sequence[ProjectDay], do: Callable[[ProjectDay], Awaitable
                 raise
             report.failed.append(_Failure(day.folder, day.day, str(error), error.hint))
     return report
-
-
-def _require_folder(zip_dir: Path, folder: str | None) -> None:
-    """See that there are zips of the project: a slip in its name must not look like a day without runs.
-
-    Raises:
-        BadParameter: there are none.
-    """
-    folders = sorted({day.folder for day in zipped_days(zip_dir, EVERYTHING)})
-    if folder not in {None, *folders}:
-        there = ", ".join(folders[:_NAMED]) + (", ..." if len(folders) > _NAMED else "")
-        raise typer.BadParameter(
-            f"no zip of a project {folder!r} lies in {zip_dir}; there are zips of: {there or 'none'}",
-            param_hint="--project",
-        )
 
 
 class _Bar:

@@ -14,7 +14,7 @@ import typer
 
 from tracewatchd.cli.output import note
 from tracewatchd.ingest.line import Line
-from tracewatchd.model.errors import ConfigError, TransientError, first_known
+from tracewatchd.model.errors import ConfigError, TransientError, ungrouped
 from tracewatchd.model.events import Level, Tell
 from tracewatchd.model.exits import Exit
 from tracewatchd.service.archiving import Archiving
@@ -117,11 +117,8 @@ def work(
     """
     log = log_of(settings, quiet=not verbose)
     try:
-        return asyncio.run(_until_interrupted(_work(settings, log, do, create=create, migrate=migrate), stop))
-    except ExceptionGroup as group:
-        if known := first_known(group):
-            raise known from group
-        raise
+        with ungrouped():
+            return asyncio.run(_until_interrupted(_work(settings, log, do, create=create, migrate=migrate), stop))
     finally:
         log.close()
 
@@ -191,11 +188,8 @@ def apart(settings: Settings, do: Callable[[Archiving], Awaitable[T]], *, verbos
     """
     log = log_of(settings, quiet=not verbose)
     try:
-        return asyncio.run(_cut_off_once(do(Archiving(settings, log))))
-    except ExceptionGroup as group:
-        if known := first_known(group):
-            raise known from group
-        raise
+        with ungrouped():
+            return asyncio.run(_cut_off_once(do(Archiving(settings, log))))
     finally:
         log.close()
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
 from functools import partial
@@ -28,7 +28,7 @@ from tracewatchd.cli.options import (
     Verbose,
 )
 from tracewatchd.cli.output import Output, note
-from tracewatchd.cli.selecting import selection_of
+from tracewatchd.cli.selecting import chosen_days, require_folder
 from tracewatchd.cli.steps_bar import StepsBar
 from tracewatchd.cli.working import apart, require_roots, settings_of
 from tracewatchd.model.errors import TracewatchError
@@ -52,8 +52,6 @@ _EXITS = {
     Exit.CONFIG: LOADING[Exit.CONFIG],
     Exit.INTERRUPTED: LOADING[Exit.INTERRUPTED],
 }
-_NAMED = 20
-"""Folders that are named at most where the one that was meant is not there."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +100,7 @@ def zip_days(
 
     The same files give the same zip. One that is there with the same files is read back and left as it is.
     """
-    selection = selection_of(project, day, start_date, end_date)
-    if everything != (selection == EVERYTHING):
-        raise typer.BadParameter("name a project or days, or say --all (but not both)", param_hint="--all")
+    selection = chosen_days(project, day, start_date, end_date, everything=everything)
     settings = settings_of(config)
     require_roots(settings, source)
     report = apart(settings, partial(_zip, source=source, selection=selection, dry_run=dry_run), verbose=verbose)
@@ -153,17 +149,8 @@ def _find(places: Sequence[Place], selection: Selection) -> _Found:
         for directory in filter(selection.covers, outline.directories):
             folder, _, day = directory.partition("/")
             holders[ProjectDay(folder, date.fromisoformat(day))].append(place)
-    _require_folder(selection.folder, folders)
+    require_folder(selection.folder, folders)
     return _Found({day: _only(day, holding) for day, holding in sorted(holders.items())}, unreadable)
-
-
-def _require_folder(folder: str | None, there: Collection[str]) -> None:
-    """See that the selected project is there: a slip in its name must not look like a day without runs."""
-    if folder not in {None, *there}:
-        named = ", ".join(sorted(there)[:_NAMED]) + (", ..." if len(there) > _NAMED else "")
-        raise typer.BadParameter(
-            f"no project has days in a folder {folder!r}; there are: {named or 'none'}", param_hint="--project"
-        )
 
 
 def _only(day: ProjectDay, holding: Sequence[Place]) -> Place:

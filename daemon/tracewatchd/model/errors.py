@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class TracewatchError(Exception):
     """Something that an operator may have to know.
@@ -59,6 +62,22 @@ class PoisonError(TracewatchError):
 
 class NotCheckedError(TracewatchError):
     """A check could not be made at all (store away, root missing, busy): never to be taken for "consistent"."""
+
+
+@contextmanager
+def ungrouped() -> Iterator[None]:
+    """Let the first of our own errors out of the group in which a task group raises it; a group without one stays.
+
+    Raises:
+        TracewatchError, ExceptionGroup: what the block raised.
+    """
+    try:
+        yield
+    except ExceptionGroup as group:  # a task group raises nothing else; what is none of ours goes on as it came
+        known = first_known(group)
+        if known is None:
+            raise
+        raise known from group
 
 
 def first_known(error: BaseException) -> TracewatchError | None:

@@ -572,6 +572,57 @@ class RestoreFailed(Event):
     hint: str = ""
 
 
+class DayArchived(Event):
+    """A full sweep of a project-day did every step that it was asked for."""
+
+    event = "day.archived"
+    source: str
+    project: str
+    day: str
+    took_s: float
+
+
+class StepFailed(Event):
+    """A step of a full sweep failed, or needs one that did: the day is not archived; the same command goes on."""
+
+    event = "step.failed"
+    level = "error"
+    source: str
+    project: str
+    day: str
+    step: str
+    error: str
+    hint: str = ""
+
+
+class DayCertified(Event):
+    """These places held the same of a project-day, and a certificate says so."""
+
+    event = "day.certified"
+    source: str
+    project: str
+    day: str
+    places: tuple[str, ...]
+    runs: int
+    files: int
+    day_digest: str
+
+
+class DayUncertified(Event):
+    """Places of a project-day were compared and it was not certified; ``places`` names what each came to.
+
+    Where the verdict is inconsistent, `tracewatchd archive verify --against` names the files that differ.
+    """
+
+    event = "day.uncertified"
+    level = "warning"
+    source: str
+    project: str
+    day: str
+    verdict: str
+    places: Mapping[str, str]
+
+
 class LogDropped(Event):
     """Log lines were dropped because nothing read them fast enough; the work itself went on."""
 

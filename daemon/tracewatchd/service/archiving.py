@@ -52,6 +52,11 @@ class Archiving:
         """Where hints lie whose loss costs time only: cursors and upload sessions."""
         return self.settings.archive.state_dir or default_directory(os.environ) / "archive"
 
+    @property
+    def fetch_hints(self) -> Path:
+        """Where hints of fetches lie, a directory for each project."""
+        return self.state_dir / "fetch"
+
     def packing(self, place: Place) -> Packing:
         """Zips of the days of one root."""
         return Packing(
@@ -116,7 +121,7 @@ class Archiving:
             langsmith=langsmith,
             source=place.source,
             root=place.folder.root,
-            state=self.state_dir / "fetch",
+            state=self.fetch_hints,
             tell=self.tell,
             now=lambda: datetime.now(UTC),
             clock=time.monotonic,
@@ -139,7 +144,7 @@ class Archiving:
         from tracewatchd.edges.day_folder import newest_day  # noqa: PLC0415 - as above
 
         archive = self.settings.archive
-        standing = Hints(self.state_dir / "fetch" / folder, place.folder.root).standing()
+        standing = Hints(self.fetch_hints / folder, place.folder.root).standing()
         newest = newest_day(place.folder.root, folder)
         last = standing.last_day or (date.fromisoformat(newest.name) if newest else None)
         days = days_since(last, today, archive.overlap_days)

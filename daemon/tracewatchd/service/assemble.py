@@ -30,7 +30,7 @@ from tracewatchd.ingest.budget import ByteBudget
 from tracewatchd.ingest.line import Line, LineLimits, Surroundings
 from tracewatchd.ingest.read import ReadRules
 from tracewatchd.model.difference import differences
-from tracewatchd.model.errors import TransientError, first_known
+from tracewatchd.model.errors import TransientError, ungrouped
 from tracewatchd.model.events import Tell
 from tracewatchd.model.findings import VerificationResult
 from tracewatchd.model.fixes import FixKind, Journal
@@ -182,15 +182,11 @@ class Assembly:
             TransientError, PermanentError: what ended the line, or the block.
         """
         line = self.line(place, journal=Journal(repair_id=repair_id, default=FixKind.MISSING))
-        try:
+        with ungrouped():
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(line.serve())
                 yield line
                 line.close()
-        except ExceptionGroup as group:
-            if known := first_known(group):
-                raise known from group
-            raise
 
     def repairs(
         self,

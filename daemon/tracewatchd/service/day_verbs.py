@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
-from datetime import UTC, datetime, time, timedelta
 
-from tracewatchd.archive.day_hints import FetchedDays
+from tracewatchd.archive.fetch_hints import Hints
 from tracewatchd.archive.load import Load, find
 from tracewatchd.archive.steps import in_thread
 from tracewatchd.archive.whole_day import Verb
@@ -21,8 +20,6 @@ from tracewatchd.service.late import LateAssembly
 
 Show = Callable[[ProjectDay, Step, float, float], None]
 """Shows how far a step of a day is: what is done, and what there is to do."""
-
-_DAY = timedelta(days=1)
 
 
 class DayVerbs:
@@ -53,7 +50,6 @@ class DayVerbs:
         self._place = place
         self._project = project
         self._database = database
-        self._fetched = FetchedDays(archiving.state_dir / "fetch")
         self._resume = resume
         self._dry_run = dry_run
         self._show = show
@@ -65,32 +61,30 @@ class DayVerbs:
 
     async def fetch(self, day: ProjectDay) -> Done:
         """From LangSmith into files."""
-        from tracewatchd.archive.fetch import Fetch  # noqa: PLC0415 - as in service/archiving.py
+        from tracewatchd.archive.fetch_days import FetchDays  # noqa: PLC0415 - as in service/archiving.py
 
         if self._resume and await asyncio.to_thread(self._was_fetched, day):
             return Done(counts={"fetched_before": 1})
         if self._dry_run:
             return Done(counts={"would_fetch": 1})
-        began_at = datetime.now(UTC)
         async with self._archiving.langsmith() as langsmith:
             setting = self._archiving.fetch_setting(
                 langsmith,
                 self._place,
                 progress=lambda progress: self._show(day, Step.FETCH, progress.share, 1.0),
             )
-            result = await Fetch(self._project, day, setting).run()
+            result = await FetchDays(self._project, day.folder, setting).run([day.day], {})
         if not result.is_whole:
             return Done(
                 counts=_numbers(asdict(result)),
                 complaint="the day was not fetched whole: " + _said(asdict(result), _FETCH_GAPS),
                 advice="the same command fetches what is missing; the day's _errors.json says which runs are bad",
             )
-        if not result.pending and datetime.combine(day.day, time(), UTC) + _DAY <= began_at:
-            self._fetched.remember(day, began_at, result.runs)
         return Done(counts=_numbers(asdict(result)))
 
     def _was_fetched(self, day: ProjectDay) -> bool:
-        return self._fetched.has(day, len(self._place.folder.survey(day.directory).names))
+        hints = Hints(self._archiving.fetch_hints / day.folder, self._place.folder.root)
+        return hints.was_fetched(day.day, len(self._place.folder.survey(day.directory).names))
 
     async def zip(self, day: ProjectDay) -> Done:
         """From files into a zip."""

@@ -27,7 +27,7 @@ from tracewatchd.store.commit import commit_batch
 from tracewatchd.store.connect import Connection, Sessions, StoreOptions, read_committed
 from tracewatchd.store.fixes import commit_journaled, forget
 from tracewatchd.store.gate import Gate
-from tracewatchd.store.queries import ProjectDay, StoredRun
+from tracewatchd.store.queries import DayCount, StoredRun
 from tracewatchd.store.schema import check_version, migrate, newest, version_of
 from tracewatchd.store.statements import quoted, statement
 
@@ -370,9 +370,9 @@ class TraceDatabase:
                 return
             after = (page[-1]["run_date"], page[-1]["run_id"])
 
-    async def project_days(self) -> list[ProjectDay]:
+    async def project_days(self) -> list[DayCount]:
         """Counts per project and day."""
-        return [ProjectDay(*row) for row in await self._read(_fetch, "project_days")]
+        return [DayCount(*row) for row in await self._read(_fetch, "project_days")]
 
     async def status(self) -> DatabaseStatus:
         """Which database this is, and how much it holds."""

@@ -44,7 +44,7 @@ class StoredRun:
 
 
 @dataclass(frozen=True, slots=True)
-class ProjectDay:
+class DayCount:
     """How many runs the database holds of one project and day."""
 
     project: str
