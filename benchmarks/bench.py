@@ -41,7 +41,7 @@ def main() -> None:
         "Throughput": partial(throughput.measure, files=options.files, pairs=options.pairs),
         "Memory": partial(memory.measure, counts=(2_000, 50_000)),
         "Latency": partial(latency.measure, files=300),
-        "Archive": partial(archiving.measure, runs=2_000, many=50_000, pairs=options.pairs),
+        "Archive": partial(archiving.measure, runs=2_000, many=56_000, pairs=options.pairs),
         "Sweeps": partial(sweeping.measure, files=50_000, many=200_000, few=8_000, pairs=options.pairs),
     }
     for name, measure in parts.items():

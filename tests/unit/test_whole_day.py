@@ -76,27 +76,25 @@ async def test_a_failure_costs_what_needs_it_and_nothing_else(failing: frozenset
             assert (step.error, step.advice) == (f"{step.step} broke", f"mend {step.step}")
 
 
-async def test_rows_wait_for_the_fetch_alone() -> None:
-    """Loading begins when the day is fetched, failed or not, and goes on beside zip and upload."""
+async def test_one_step_at_a_time() -> None:
+    """A step begins when the one before it is over, and rows come before the slow way to Drive."""
+    running: set[Step] = set()
     trace: list[Step] = []
-    made = verbs(trace)
-    loading, zipped = asyncio.Event(), asyncio.Event()
 
-    async def to_db(_: ProjectDay) -> Done:
-        trace.append(Step.TO_DB)
-        loading.set()
-        await zipped.wait()
-        return Done()
+    def alone(step: Step) -> Verb:
+        async def verb(_: ProjectDay) -> Done:
+            assert not running
+            running.add(step)
+            await asyncio.sleep(0)
+            running.remove(step)
+            trace.append(step)
+            return Done()
 
-    async def zip_it(day: ProjectDay) -> Done:
-        await loading.wait()
-        zipped.set()
-        return await verbs(trace)[Step.ZIP](day)
+        return verb
 
-    result = await whole_day({**made, Step.TO_DB: to_db, Step.ZIP: zip_it}).carry_out(DAY)
+    result = await whole_day({step: alone(step) for step in Step}).carry_out(DAY)
     assert result.is_whole
-    assert trace[0] == Step.FETCH
-    assert trace[-1] == Step.UPLOAD
+    assert trace == [Step.FETCH, Step.TO_DB, Step.ZIP, Step.UPLOAD]
 
 
 async def test_steps_that_are_not_asked_for_are_skipped_and_needed_by_nobody() -> None:
@@ -136,7 +134,8 @@ async def test_errors_of_ours_are_failures(error: Exception) -> None:
         raise error
 
     result = await whole_day({Step.ZIP: fails}).carry_out(DAY)
-    assert (states(result)[Step.ZIP], result.steps[1].error) == ("failed", "no")
+    (zipped,) = (step for step in result.steps if step.step is Step.ZIP)
+    assert (zipped.state, zipped.error) == ("failed", "no")
 
 
 async def test_other_errors_are_nobodys_failure() -> None:

@@ -1,4 +1,4 @@
-"""``archive full-sweep``: the verbs of one project-day, each as soon as what it needs is done.
+"""``archive full-sweep``: the verbs of one project-day, one after the other, so that it takes the memory of one.
 
 A step that fails costs those that need it and no other. Every verb asks the world what there is to do, so that doing
 them all again does only what is left.
@@ -6,7 +6,6 @@ them all again does only what is left.
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias
@@ -18,9 +17,6 @@ from tracewatchd.model.whole_day import NEEDS, Done, FullSweepResult, Step, Step
 
 Verb: TypeAlias = Callable[[ProjectDay], Awaitable[Done]]
 """Carries out one step; what it raises of our own errors is the step's failure."""
-
-
-_AFTER: Mapping[Step, Step] = {**NEEDS, Step.TO_DB: Step.FETCH}
 
 
 class WholeDay:
@@ -40,15 +36,17 @@ class WholeDay:
         self._clock = monotonic
 
     async def carry_out(self, day: ProjectDay) -> FullSweepResult:
-        """All steps of a day; those that need nothing of each other at the same time."""
+        """All steps of a day."""
         began = self._clock()
-        running: dict[Step, asyncio.Task[StepResult]] = {}
-        async with asyncio.TaskGroup() as group:
-            for step in Step:
-                running[step] = group.create_task(self._step(step, day, running.get(_AFTER.get(step, step))))
-        steps = [task.result() for task in running.values()]
+        results: dict[Step, StepResult] = {}
+        for step in Step:
+            results[step] = await self._step(step, day, results.get(NEEDS.get(step, step)))
         result = FullSweepResult(
-            source=self._source, project=day.folder, date=day.day, took_s=self._since(began), steps=steps
+            source=self._source,
+            project=day.folder,
+            date=day.day,
+            took_s=self._since(began),
+            steps=list(results.values()),
         )
         self._say(result)
         return result
@@ -69,12 +67,11 @@ class WholeDay:
         if result.is_whole:
             self._tell(DayArchived(source=self._source, project=result.project, day=day, took_s=result.took_s))
 
-    async def _step(self, step: Step, day: ProjectDay, earlier: asyncio.Task[StepResult] | None) -> StepResult:
+    async def _step(self, step: Step, day: ProjectDay, needed: StepResult | None) -> StepResult:
         if step not in self._verbs:
             return StepResult(step=step, state="skipped")
-        before = await earlier if earlier else None
-        if before and step in NEEDS and before.state in {"failed", "not_possible"}:
-            return StepResult(step=step, state="not_possible", error=f"needs {before.step}, which is not done")
+        if needed and needed.state in {"failed", "not_possible"}:
+            return StepResult(step=step, state="not_possible", error=f"needs {needed.step}, which is not done")
         began = self._clock()
         try:
             with ungrouped():

@@ -24,7 +24,7 @@ from tracewatchd.model.manifest import ATTACHMENTS, MAX_LEVELS
 from tracewatchd.model.project_day import ProjectDay
 from tracewatchd.model.stamp import Stamp
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
 _OPEN_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _OPEN_FILE = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _NO_FILE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ENXIO})

@@ -11,22 +11,25 @@ import stat
 import struct
 import zipfile
 import zlib
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import sha256
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import IO, BinaryIO, NoReturn, Self
+
+import msgspec
 
 from tracewatchd.edges.claiming import Claim
 from tracewatchd.edges.writing import HEALS, classified, sync_directory
 from tracewatchd.model.errors import PermanentError, PoisonError, TransientError
 from tracewatchd.model.manifest import MANIFEST_NAME, MAX_FILES, Manifest, ManifestFile, decode, lines
 
-PIECE_BYTES = 1 << 20
+PIECE_BYTES = 1 << 18
 """Files are read and written in pieces of at most this size."""
 
 HINT = "nothing of it was used; make the zip anew by `tracewatchd archive zip`, or take another copy"
@@ -40,6 +43,7 @@ _MODE = (stat.S_IFREG | 0o644) << 16
 _BROKEN = (zipfile.BadZipFile, zlib.error, struct.error, EOFError, RuntimeError, ValueError, OverflowError)
 
 _ENCRYPTED = 0x1
+_UTF_8 = 0x800
 _END = struct.Struct("<4s4H2LH")
 _LOCATOR = struct.Struct("<4sLQL")
 _END_64 = struct.Struct("<4sQ2H2L4Q")
@@ -82,6 +86,7 @@ class DayZip:
             with _reading(path):
                 _require_bounded(self._stream)
                 self._zip = zipfile.ZipFile(self._stream)
+                self._members = _members(self._zip)
                 self.manifest = self._manifest(expected)
                 self._require_agreement()
         except (PoisonError, TransientError, PermanentError):
@@ -104,7 +109,7 @@ class DayZip:
             TransientError, PermanentError: the zip cannot be read any more.
         """
         hashed, size = sha256(), 0
-        with _reading(self.path, file.name), self._zip.open(file.member) as member:
+        with _reading(self.path, file.name), self._opened(file.member) as member:
             while piece := member.read(PIECE_BYTES):
                 hashed.update(piece)
                 size += len(piece)
@@ -122,34 +127,80 @@ class DayZip:
             self._stream.seek(0)
             return _digest_of(self._stream)
 
+    def _opened(self, name: str) -> IO[bytes]:
+        return self._zip.open(self._members[name].info(name))
+
     def _manifest(self, expected: Manifest | None) -> Manifest:
-        infos = self._zip.infolist()
-        _require_plain(infos)
-        _require_apart(infos, self._zip.start_dir)
-        found = self._zip.NameToInfo.get(MANIFEST_NAME)
+        found = self._members.get(MANIFEST_NAME)
         if found is None:
             _refuse("it has no MANIFEST.json: another program made it, or it is not the zip of a day")
-        longest = sum(_MANIFEST_LINE_BYTES + _JSON_ESCAPE_BYTES * len(info.filename) for info in infos)
+        longest = sum(_MANIFEST_LINE_BYTES + _JSON_ESCAPE_BYTES * len(name) for name in self._members)
         if found.file_size > longest:
-            _refuse(f"its manifest would have {found.file_size} bytes, too many for {len(infos)} members")
-        if expected is not None:
-            with self._zip.open(found) as member:
-                if _digest_of(member) != _digest(lines(expected)):
-                    _refuse("its manifest is not the one that it should have")
-                return expected
-        return decode(self._zip.read(found))
+            _refuse(f"its manifest would have {found.file_size} bytes, too many for {len(self._members)} members")
+        with self._opened(MANIFEST_NAME) as member:
+            if expected is None:
+                return decode(_whole(member))
+            if _digest_of(member) != _digest(lines(expected)):
+                _refuse("its manifest is not the one that it should have")
+            return expected
 
     def _require_agreement(self) -> None:
-        left = dict(self._zip.NameToInfo)
-        del left[MANIFEST_NAME]
         for file in self.manifest.files:
-            info = left.pop(file.member, None)
-            if info is None:
+            member = self._members.get(file.member)
+            if member is None:
                 _refuse(f"{file.name!r} is in the manifest, and not in the zip")
-            if info.file_size != file.size_bytes:
-                _refuse(f"{file.name!r} has {info.file_size} bytes in the zip and {file.size_bytes} in the manifest")
-        for name in left:
-            _refuse(f"{name!r} is in the zip, and not in the manifest")
+            if member.file_size != file.size_bytes:
+                _refuse(f"{file.name!r} has {member.file_size} bytes in the zip and {file.size_bytes} in the manifest")
+        if len(self._members) > len(self.manifest.files) + 1:
+            more = self._members.keys() - {file.member for file in self.manifest.files} - {MANIFEST_NAME}
+            _refuse(f"{min(more)!r} is in the zip, and not in the manifest")
+
+
+class _Member(msgspec.Struct, frozen=True, gc=False):
+    """What is kept of a member: a tenth of what zipfile knows, as a day has tens of thousands."""
+
+    header_offset: int
+    compress_size: int
+    file_size: int
+    crc: int
+
+    def info(self, name: str) -> zipfile.ZipInfo:
+        """As zipfile opens it; all members are deflated, and their names are UTF-8."""
+        info = zipfile.ZipInfo(name)
+        info.header_offset = self.header_offset
+        info.flag_bits = _UTF_8
+        info.compress_type = zipfile.ZIP_DEFLATED
+        info.compress_size = self.compress_size
+        info.file_size = self.file_size
+        info.CRC = self.crc
+        return info
+
+
+def _members(opened: zipfile.ZipFile) -> dict[str, _Member]:
+    """All members by name, taken over from zipfile, which forgets them.
+
+    Raises:
+        PoisonError: we could not have written them.
+    """
+    infos = opened.infolist()
+    _require_plain(infos)
+    if len(opened.NameToInfo) < len(infos):
+        _refuse(f"{_twice(infos)!r} stands in it twice")
+    _require_apart(infos, opened.start_dir)
+    opened.NameToInfo.clear()
+    members = {}
+    while infos:
+        info = infos.pop()
+        members[info.filename] = _Member(info.header_offset, info.compress_size, info.file_size, info.CRC)
+    return members
+
+
+def _whole(member: IO[bytes]) -> bytearray:
+    """A member's bytes; `ZipFile.read` would hold them twice."""
+    text = bytearray()
+    while piece := member.read(PIECE_BYTES):
+        text += piece
+    return text
 
 
 class GrowingZip:
@@ -286,14 +337,14 @@ def _require_bounded(stream: BinaryIO) -> None:
 
 def _require_plain(infos: list[zipfile.ZipInfo]) -> None:
     """See that every member is one that we could have written."""
-    seen: set[str] = set()
     for info in infos:
         name = info.orig_filename
-        if name in seen or name != info.filename:
-            _refuse(f"{name!r} stands in it twice" if name in seen else f"{name!r} is no name of a file")
-        seen.add(name)
+        if name != info.filename:
+            _refuse(f"{name!r} is no name of a file")
         if info.flag_bits & _ENCRYPTED:
             _refuse(f"{name!r} is encrypted")
+        if info.flag_bits & ~_UTF_8:
+            _refuse(f"{name!r} has flags that no member of a zip of a day has: {info.flag_bits:#x}")
         if info.compress_type != zipfile.ZIP_DEFLATED:
             _refuse(f"{name!r} is compressed in a way that no zip of a day is")
         if info.external_attr != _MODE:
@@ -302,14 +353,18 @@ def _require_plain(infos: list[zipfile.ZipInfo]) -> None:
             _refuse(f"{name!r} claims {info.file_size} bytes out of {info.compress_size}, which nothing deflates to")
 
 
+def _twice(infos: Iterable[zipfile.ZipInfo]) -> str:
+    (name, _), *_ = Counter(info.filename for info in infos).most_common(1)
+    return name
+
+
 def _require_apart(infos: list[zipfile.ZipInfo], end: int) -> None:
-    """See that no two members share bytes, as those of bombs do."""
-    begins = sorted(
-        (info.header_offset, info.compress_size + len(info.filename.encode()), info.filename) for info in infos
-    )
-    for (begin, length, name), (following, _, _) in pairwise([*begins, (end, 0, "")]):
-        if begin < 0 or begin + _LOCAL_HEADER_BYTES + length > following:
-            _refuse(f"{name!r} overlaps what comes after it")
+    """See that members follow one another in the directory's order and share no bytes, as those of bombs do."""
+    begins = chain((info.header_offset for info in infos), (end,))
+    for info, (begin, following) in zip(infos, pairwise(begins), strict=True):
+        length = _LOCAL_HEADER_BYTES + len(info.filename.encode()) + info.compress_size
+        if begin < 0 or begin + length > following:
+            _refuse(f"{info.filename!r} overlaps what comes after it")
 
 
 def _digest_of(stream: IO[bytes]) -> str:

@@ -12,7 +12,9 @@ from collections.abc import Iterable, Iterator, Sequence
 from datetime import date
 from functools import cached_property
 from hashlib import sha256
-from itertools import pairwise
+from heapq import merge
+from itertools import groupby, pairwise
+from operator import attrgetter
 from typing import Annotated, TypeAlias
 from uuid import UUID
 
@@ -42,6 +44,7 @@ DIGEST_COMMAND = (
 )
 """What prints the day digest, in the day's directory, with ``LC_ALL=C`` and GNU's tools."""
 
+_sha256_of = attrgetter("sha256")
 _LONGEST_NAME = 255
 _SPECIAL = re.compile(rb"[\\\n\r]")
 _ESCAPES = {b"\\": rb"\\", b"\n": rb"\n", b"\r": rb"\r"}
@@ -132,7 +135,7 @@ def encode(manifest: Manifest) -> bytes:
     return b"".join(lines(manifest))
 
 
-def decode(text: bytes) -> Manifest:
+def decode(text: bytes | bytearray) -> Manifest:
     """The manifest that a text holds; whatever can be checked of it without the files has been checked.
 
     Raises:
@@ -209,11 +212,22 @@ def _counts(files: Sequence[ManifestFile]) -> Counts:
 
 
 def _day_digest(files: Iterable[ManifestFile]) -> str:
-    """Lines are sorted without the line feeds at their ends, as ``sort`` does."""
+    """Lines are sorted without the line feeds at their ends, as ``sort`` does; never are all of them in memory."""
+    plain: list[ManifestFile] = []
+    escaped: list[ManifestFile] = []
+    for file in files:
+        (escaped if _SPECIAL.search(decode_path(file.name)) else plain).append(file)
     hashed = sha256()
-    for line in sorted(map(_line, files)):
+    for line in merge(_sorted_lines(plain), _sorted_lines(escaped)):
         hashed.update(line + b"\n")
     return hashed.hexdigest()
+
+
+def _sorted_lines(files: list[ManifestFile]) -> Iterator[bytes]:
+    """The lines of files of which either all or none begin with a backslash."""
+    files.sort(key=_sha256_of)
+    for _, same in groupby(files, _sha256_of):
+        yield from sorted(map(_line, same))
 
 
 def _line(file: ManifestFile) -> bytes:

@@ -16,9 +16,9 @@ class Step(StrEnum):
     """The verbs of a full sweep, in their order."""
 
     FETCH = "fetch"
+    TO_DB = "to-db"
     ZIP = "zip"
     UPLOAD = "upload"
-    TO_DB = "to-db"
 
 
 NEEDS: Mapping[Step, Step] = {Step.ZIP: Step.FETCH, Step.UPLOAD: Step.ZIP}

@@ -17,6 +17,7 @@ from tracewatchd.model.whole_day import Done, Step
 from tracewatchd.service.archiving import Archiving
 from tracewatchd.service.assemble import Place
 from tracewatchd.service.late import LateAssembly
+from tracewatchd.service.memory import give_back_memory
 
 Show = Callable[[ProjectDay, Step, float, float], None]
 """Shows how far a step of a day is: what is done, and what there is to do."""
@@ -119,6 +120,7 @@ class DayVerbs:
             assembly.line(self._place),
             lambda progress: self._show(day, Step.TO_DB, progress.done, progress.found),
         )
+        give_back_memory()  # the zip needs memory of another kind than loads do
         return Done(
             counts=_numbers(asdict(result)),
             complaint="not every file was loaded: " + _said(asdict(result), _LOAD_GAPS) if _is_short(result) else "",

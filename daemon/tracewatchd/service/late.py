@@ -8,6 +8,7 @@ from typing import Self
 
 from tracewatchd.service.archiving import Archiving
 from tracewatchd.service.assemble import Assembly
+from tracewatchd.service.memory import give_back_memory
 
 _PATIENCE_S = 60.0
 
@@ -44,6 +45,7 @@ class LateAssembly:
     async def _opened(self) -> Assembly:
         archiving = self._archiving
         assembly = Assembly(archiving.settings, archiving.tell, create=self._create, patience_s=_PATIENCE_S)
+        give_back_memory()  # what loads freed must not lie there while zips are made
         opened = False
         try:
             await assembly.open(migrate=self._create)

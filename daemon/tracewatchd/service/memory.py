@@ -40,13 +40,14 @@ def keep_freed_memory() -> None:
 
 
 def give_back_memory() -> None:
-    """Let large buffers be memory of their own, which grows without being copied and is given back when it is freed.
+    """Give back what is free, and let large buffers be memory of their own, which grows in place and goes when freed.
 
     A page of runs is tens of megabytes; by default the allocator soon makes such buffers parts of its heap, where each
-    growth leaves a hole. Only glibc has these options (mallopt(3)); elsewhere nothing is done.
+    growth leaves a hole. Only glibc can (mallopt(3), malloc_trim(3)); elsewhere nothing is done.
     """
-    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
-    if mallopt is not None:
-        mallopt(_M_TRIM_THRESHOLD, _PAGES_FROM_BYTES)
-        mallopt(_M_MMAP_THRESHOLD, _PAGES_FROM_BYTES)
-        mallopt(_M_ARENA_MAX, _ARENAS)
+    libc = ctypes.CDLL(None)
+    if hasattr(libc, "mallopt"):
+        libc.mallopt(_M_TRIM_THRESHOLD, _PAGES_FROM_BYTES)
+        libc.mallopt(_M_MMAP_THRESHOLD, _PAGES_FROM_BYTES)
+        libc.mallopt(_M_ARENA_MAX, _ARENAS)
+        libc.malloc_trim(0)
