@@ -101,6 +101,7 @@ HOSTILE: dict[str, tuple[Callable[[Path], None], str]] = {
     "a symlink": (forged(HONEST, mode=0o120777 << 16), "'a.json' is no regular file"),
     "a name twice": (forged([*HONEST, HONEST[-1]]), "'b.json' stands in it twice"),
     "encrypted": (forged(HONEST, before_close=claimed(flag_bits=1)), "'b.json' is encrypted$"),
+    "flags of other programs": (forged(HONEST, before_close=claimed(flag_bits=8)), "'b.json' has flags that no member"),
     "another method": (forged(HONEST, method=zipfile.ZIP_STORED), "is compressed in a way"),
     "a bomb": (forged(HONEST, before_close=claimed(file_size=1 << 40)), "claims 1099511627776 bytes out of"),
     "members that share bytes": (forged(HONEST, before_close=stacked), "overlaps what comes after it"),
