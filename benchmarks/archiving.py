@@ -110,6 +110,6 @@ feedback, from a stand-in of LangSmith (v2) to a stand-in of Drive and into a mi
 **Medians: again {again:.2f} of the first time** (bound: at most {AGAIN_BOUND}), **with the database
 {with_db:.2f} of without** (bound: at most {DB_BOUND}).
 
-Peak resident memory of a full sweep of one day with {held:,} runs: **{largest.peak_bytes / 10**6:.0f} MB** in
+Peak resident memory of a full sweep of one day with {held:,} runs: **{largest.peak_bytes / 10**6:.1f} MB** in
 {largest.took_s:.0f} s (1 MB = 10^6 bytes; bound: {RSS_BOUND / 10**6:.0f} MB).
 """

@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 import archiving
+import idle
 import latency
 import machine
 import memory
@@ -41,6 +42,7 @@ def main() -> None:
         "Throughput": partial(throughput.measure, files=options.files, pairs=options.pairs),
         "Memory": partial(memory.measure, counts=(2_000, 50_000)),
         "Latency": partial(latency.measure, files=300),
+        "Idle": partial(idle.measure, files=100_000),
         "Archive": partial(archiving.measure, runs=2_000, many=56_000, pairs=options.pairs),
         "Sweeps": partial(sweeping.measure, files=50_000, many=200_000, few=8_000, pairs=options.pairs),
     }
@@ -54,7 +56,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=8_000, help="run files of the throughput measurement (8,000)")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs of that measurement, and of sweeps (5)")
     parser.add_argument(
-        "--only", choices=["throughput", "memory", "latency", "sweeps", "archive"], help="measure this alone"
+        "--only", choices=["throughput", "memory", "latency", "sweeps", "archive", "idle"], help="measure this alone"
     )
     parser.add_argument("--directory", type=Path, help="where files and the server's data lie for the time being")
     parser.add_argument("--programs", type=Path, default=None, help="directory of postgres, initdb and psql")
