@@ -8,7 +8,12 @@ WORKERS ?= auto
 SEEDS ?= 300
 FIRST ?= 1
 
-.PHONY: help run test demo-archive campaign check format docs screenshots bench lock clean
+# Where install-systemd puts things, below DESTDIR; COMMAND is what the units run.
+DESTDIR ?=
+PREFIX ?= /usr/local
+COMMAND ?= /opt/tracewatchd/bin/tracewatchd
+
+.PHONY: help run test demo-archive campaign check format docs screenshots bench lock clean install-systemd
 
 help: ## Say what each target does
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*##/\t/' | column -t -s "$$(printf '\t')"
@@ -33,6 +38,7 @@ format: $(STAMP) ## Put the source into its one format
 
 test: $(STAMP) ## Run every test, with branch coverage of subprocesses too
 	@tests/system-packages
+	@tests/alert-tools
 	@rm -f .coverage .coverage.*
 	$(BIN)/coverage run -m pytest --numprocesses=$(WORKERS)
 	@$(BIN)/coverage combine --quiet && $(BIN)/coverage report
@@ -50,14 +56,29 @@ bench: $(STAMP) ## Measure throughput, memory and latency against stated peers; 
 docs: $(STAMP) ## Write the pages that are made from the code
 	@$(BIN)/python docs/make_events.py
 	@$(BIN)/python docs/make_weather.py
+	@$(BIN)/python docs/make_doctor.py
+	@$(BIN)/python alerts/make_alerts.py
 
 screenshots: $(STAMP) ## Draw the pictures of reports in the docs
 	@tests/system-packages
 	@$(BIN)/python docs/make_screenshots.py
+	@$(BIN)/python docs/make_page_screenshots.py
 
 lock: $(STAMP) ## Write constraints.txt from the newest versions that pyproject.toml allows
 	$(BIN)/python -m pip install --quiet --upgrade --upgrade-strategy eager --editable '.[dev]'
 	$(BIN)/python -m pip freeze --exclude-editable > constraints.txt
+
+install-systemd: ## Install the units of systemd/ below DESTDIR; nothing is enabled, and what stands in /etc stays
+	@install -d "$(DESTDIR)$(PREFIX)/lib/systemd/system" "$(DESTDIR)/etc/tracewatchd"
+	@install -d -m 0700 "$(DESTDIR)/etc/tracewatchd/credentials"
+	@for unit in systemd/*.service systemd/*.timer; do \
+	  sed 's|/opt/tracewatchd/bin/tracewatchd|$(COMMAND)|' "$$unit" \
+	    | install -m 0644 /dev/stdin "$(DESTDIR)$(PREFIX)/lib/systemd/system/$${unit#systemd/}" || exit 1; \
+	done
+	@install -D -m 0644 systemd/sysusers.conf "$(DESTDIR)$(PREFIX)/lib/sysusers.d/tracewatchd.conf"
+	@install -D -m 0644 systemd/tmpfiles.conf "$(DESTDIR)$(PREFIX)/lib/tmpfiles.d/tracewatchd.conf"
+	@[ -e "$(DESTDIR)/etc/tracewatchd/config.toml" ] || \
+	  install -m 0640 config.example.toml "$(DESTDIR)/etc/tracewatchd/config.toml"
 
 clean: ## Remove what the targets made (not ./data)
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .coverage .coverage.*

@@ -17,11 +17,14 @@ from pathlib import Path
 import archiving
 import idle
 import latency
-import machine
+import limits
+import lookups
 import memory
 import sweeping
 import throughput
 from cluster import Cluster, cluster, newest_programs
+
+import machine
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _HEADING = re.compile(r"^## (.+)\n", re.MULTILINE)
@@ -45,6 +48,8 @@ def main() -> None:
         "Idle": partial(idle.measure, files=100_000),
         "Archive": partial(archiving.measure, runs=2_000, many=56_000, pairs=options.pairs),
         "Sweeps": partial(sweeping.measure, files=50_000, many=200_000, few=8_000, pairs=options.pairs),
+        "Lookups": partial(lookups.measure, sets=((1_000_000, 2_000), (100_000, 25_000)), times=500),
+        "Limits": partial(limits.measure, files=4_000, rounds=3),
     }
     for name, measure in parts.items():
         if options.only in {None, name.lower()}:
@@ -56,7 +61,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--files", type=int, default=8_000, help="run files of the throughput measurement (8,000)")
     parser.add_argument("--pairs", type=int, default=5, help="alternating pairs of that measurement, and of sweeps (5)")
     parser.add_argument(
-        "--only", choices=["throughput", "memory", "latency", "sweeps", "archive", "idle"], help="measure this alone"
+        "--only",
+        choices=["throughput", "memory", "latency", "sweeps", "archive", "idle", "lookups", "limits"],
+        help="measure this alone",
     )
     parser.add_argument("--directory", type=Path, help="where files and the server's data lie for the time being")
     parser.add_argument("--programs", type=Path, default=None, help="directory of postgres, initdb and psql")

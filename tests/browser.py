@@ -41,11 +41,11 @@ class Page:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._ask(f"{domain}.enable")
 
-    def open(self, path: Path, *, script: bool = True) -> None:
-        """Show a file, and return when it is loaded."""
+    def open(self, path: Path | str, *, script: bool = True) -> None:
+        """Show a file, or what is at an address, and return when it is loaded."""
         self._ask("Emulation.setScriptExecutionDisabled", value=not script)
         self._seen.clear()
-        self._ask("Page.navigate", url=path.as_uri())
+        self._ask("Page.navigate", url=path if isinstance(path, str) else path.as_uri())
         while "Page.loadEventFired" not in self._seen:
             self._take()
 
@@ -54,6 +54,7 @@ class Page:
         self._ask(
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 500
         )
+        self._ask("Emulation.setScrollbarsHidden", hidden=True)
         self._ask("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
 
     def value(self, expression: str) -> Any:

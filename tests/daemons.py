@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+import asyncpg
 
 from postgres import run_now, statement
 from running import PATIENCE_S, Running, eventually, running
@@ -47,3 +51,26 @@ def query(dsn: str, *queries: str) -> Any:
 def rows_reach(dsn: str, count: int) -> None:
     """Wait for so many runs."""
     eventually(lambda: query(dsn, "SELECT count(*) FROM runs") == count, why=lambda: query(dsn, "TABLE runs"))
+
+
+@contextmanager
+def locked(dsn: str) -> Iterator[None]:
+    """Nobody can write to ``runs`` for the length of the block; everything else answers."""
+    held, release = threading.Event(), threading.Event()
+
+    async def hold() -> None:
+        connection = await asyncpg.connect(dsn)
+        async with connection.transaction():
+            await connection.execute("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE")
+            held.set()
+            await asyncio.to_thread(release.wait, 60)
+        await connection.close()
+
+    holding = threading.Thread(target=asyncio.run, args=(hold(),))
+    holding.start()
+    try:
+        assert held.wait(20)
+        yield
+    finally:
+        release.set()
+        holding.join(20)

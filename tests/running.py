@@ -29,7 +29,8 @@ def environment(**settings: str) -> dict[str, str]:
         for key, value in os.environ.items()
         if not key.startswith(_FOREIGN) and key not in {"DATABASE_URL", "STATE_DIRECTORY"}
     }
-    return kept | {"TRACEWATCHD_LOG__FORMAT": "json"} | settings
+    # Any free port: many daemons run at once.
+    return kept | {"TRACEWATCHD_LOG__FORMAT": "json", "TRACEWATCHD_HTTP__PORT": "0"} | settings
 
 
 def command(*arguments: str, env: Mapping[str, str], **options: Any) -> subprocess.CompletedProcess[str]:

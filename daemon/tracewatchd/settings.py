@@ -19,6 +19,7 @@ from collections import ChainMap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date
+from ipaddress import ip_address
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeAlias, get_args, get_origin
@@ -236,16 +237,16 @@ class Sweep(_Section):
         " first; 0: none",
     )
     full_budget_s: float = Field(
-        default=30, ge=0, le=86_400, description="Time after which a rolling full sweep begins no other project-day"
+        default=1, ge=0, le=86_400, description="Time after which a rolling full sweep begins no other project-day"
     )
     deep_interval_s: float = Field(
-        default=3_600,
+        default=1_800,
         ge=0,
         le=604_800,
         description="Time between two rolling deep sweeps, which compare project-days with their whole rows; 0: none",
     )
     deep_budget_s: float = Field(
-        default=60, ge=0, le=86_400, description="Time after which a rolling deep sweep begins no other project-day"
+        default=1, ge=0, le=86_400, description="Time after which a rolling deep sweep begins no other project-day"
     )
     budget_bytes: int = Field(
         default=4_096 * _MIB,
@@ -434,6 +435,47 @@ class Service(_Section):
     shutdown_s: float = Field(
         default=20, ge=0, le=3_600, description="Time to commit what is in flight after a stop is asked"
     )
+    stuck_s: float = Field(
+        default=60,
+        ge=1,
+        le=3_600,
+        description="Time without a sign of life, beyond database.commit_timeout_s and connect_timeout_s, after which"
+        " the daemon counts as hung",
+    )
+
+
+def _check_host(host: str) -> str:
+    try:
+        return str(ip_address(host))
+    except ValueError:
+        raise ValueError(f"must be {_HOST_ALLOWED}") from None
+
+
+_HOST_ALLOWED = "an IP address; 0.0.0.0 and :: stand for every one of this machine's"
+
+
+def _check_token(token: SecretStr | None) -> SecretStr | None:
+    text = token.get_secret_value() if token else None
+    if text is not None and not re.fullmatch(r"[!-~]{16,512}", text):
+        raise ValueError(f"must be {_TOKEN_ALLOWED}")
+    return token
+
+
+_TOKEN_ALLOWED = "16 to 512 printable ASCII characters without a space"  # noqa: S105 - words about it
+
+
+class Http(_Section):
+    """The page, the metrics and the answers to probes."""
+
+    enabled: bool = Field(default=True, description="Whether the daemon answers over HTTP at all")
+    host: Annotated[str, AfterValidator(_check_host), _Allowed(_HOST_ALLOWED)] = Field(
+        default="127.0.0.1", description="Address to listen at; off loopback http.token is required"
+    )
+    port: int = Field(default=9_477, ge=0, le=_LAST_PORT, description="Port to listen at; 0: any free one")
+    token: Annotated[SecretStr | None, AfterValidator(_check_token), _Allowed(_TOKEN_ALLOWED)] = Field(
+        default=None,
+        description="What the page, /status and /metrics ask for, where it is set; probes never need it",
+    )
 
 
 class Settings(BaseSettings):
@@ -451,6 +493,7 @@ class Settings(BaseSettings):
     drive: Drive = Drive()
     log: Log = Log()
     service: Service = Service()
+    http: Http = Http()
 
     def __init__(self, sources: tuple[PydanticBaseSettingsSource, ...] = ()) -> None:
         """Merge the sources, the strongest first, and look nowhere else.
@@ -527,6 +570,29 @@ def _allowed(annotation: Any, types: Sequence[Any], metadata: Sequence[Any], uni
         return f"{kind} {lowest} to {highest} {unit}".strip()
     return "true or false" if bool in types else "a path"
 
+
+RELOADED = frozenset(
+    {
+        "watch.sweep_interval_s",
+        "database.lock_wait_s",
+        "sweep.confirm_s",
+        "sweep.grace_s",
+        "sweep.page_rows",
+        "sweep.findings_told",
+        "sweep.full_interval_s",
+        "sweep.full_budget_s",
+        "sweep.deep_interval_s",
+        "sweep.deep_budget_s",
+        "sweep.budget_bytes",
+        "sweep.repairs",
+        "retention.projects",
+        "retention.warn_days",
+        "log.level",
+        "service.shutdown_s",
+        "service.stuck_s",
+    }
+)
+"""Settings that a running daemon takes over when SIGHUP asks it to; everything else needs a restart."""
 
 SETTINGS: Mapping[str, Setting] = {setting.key: setting for setting in _documented()}
 """Every setting by its key, in the order of the model."""
@@ -770,7 +836,7 @@ def load(config: Path | None, overrides: Mapping[str, object], environ: Mapping[
     except ValidationError as error:
         faults += [_told(found, given) for found in error.errors(include_url=False)]
     else:
-        faults += [f"{_place(key, given)}: {text}" for key, text in _contradictions(settings)]
+        faults += [f"{_place(key, given)}: {text}" for key, text in contradictions(settings)]
         if not faults:
             return Loaded(settings, file, {key: given[key].origin if key in given else "default" for key in SETTINGS})
     # Outside the except clause, so that pydantic's error, which holds the values, is not chained.
@@ -816,7 +882,7 @@ def _place(key: str, given: Mapping[str, _Given]) -> str:
     return given[key].place if key in given else f"{key} (default)"
 
 
-def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
+def contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     """What each setting allows by itself but not beside the others."""
     watch, database = settings.watch, settings.database
     if watch.settle_limit_s < watch.settle_s:
@@ -824,6 +890,9 @@ def _contradictions(settings: Settings) -> Iterator[tuple[str, str]]:
     least = settings.ingest.writers + _READERS
     if database.connections < least:
         yield "database.connections", f"must be at least {least}, ingest.writers and {_READERS} more"
+    http = settings.http
+    if http.enabled and http.token is None and not ip_address(http.host).is_loopback:
+        yield "http.host", f"{http.host} is off loopback, where http.token is required; 127.0.0.1 needs none"
     for one, other in combinations(watch.roots, 2):
         if one.source == other.source:
             yield (

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import socket
 import subprocess
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import asyncpg
 import pytest
 
-from daemons import daemon, ended, query, rows_reach, settled, stopped
+from daemons import daemon, ended, locked, query, rows_reach, settled, stopped
 from postgres import Server
 from run_files import put, run_body, run_path
 from running import COMMAND, Running, command, environment, eventually
@@ -29,29 +26,6 @@ SHA256 = "SELECT encode(file_sha256, 'hex') FROM runs"
 @pytest.fixture
 def env(database: str) -> dict[str, str]:
     return environment(TRACEWATCHD_DATABASE__URL=database, TRACEWATCHD_WATCH__SWEEP_INTERVAL_S="3600")
-
-
-@contextmanager
-def locked(dsn: str) -> Iterator[None]:
-    """Nobody can write to ``runs`` for the length of the block; everything else answers."""
-    held, release = threading.Event(), threading.Event()
-
-    async def hold() -> None:
-        connection = await asyncpg.connect(dsn)
-        async with connection.transaction():
-            await connection.execute("LOCK TABLE runs IN SHARE ROW EXCLUSIVE MODE")
-            held.set()
-            await asyncio.to_thread(release.wait, 60)
-        await connection.close()
-
-    holding = threading.Thread(target=asyncio.run, args=(hold(),))
-    holding.start()
-    try:
-        assert held.wait(20)
-        yield
-    finally:
-        release.set()
-        holding.join(20)
 
 
 def put_runs(root: Path, count: int) -> None:
@@ -376,9 +350,12 @@ def test_a_supervisor_is_told_that_it_is_ready_and_that_it_stops(
         supervisor.bind(str(tmp_path / "notify"))
         supervisor.settimeout(30)
         with daemon(root, env=env | {"NOTIFY_SOCKET": str(tmp_path / "notify")}) as found:
+            assert supervisor.recv(1_000) == b"EXTEND_TIMEOUT_USEC=30000000\nSTATUS=starting"
             assert supervisor.recv(1_000) == b"READY=1\nSTATUS=watching"
             assert found.stop() == 0
-            assert supervisor.recv(1_000) == b"STOPPING=1\nSTATUS=stopping"
+            while not (said := supervisor.recv(1_000)).startswith(b"STOPPING=1\n"):
+                assert said.startswith(b"STATUS=watching 1 root: ")
+            assert said.endswith(b"\nSTATUS=stopping")
 
 
 def test_a_reader_of_the_log_that_stands_still_stops_no_file(root: Path, env: dict[str, str], database: str) -> None:

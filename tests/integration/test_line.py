@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from collections.abc import Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -79,7 +80,48 @@ async def test_offered_files_become_rows_and_their_receipt_says_so(bench: Bench)
     assert (committed.source, committed.files, committed.outcomes) == (SOURCE, 3, {"loaded": 3})
     assert committed.size_bytes == sum(row.size_bytes for row in bench.store.rows.values())
     assert committed.waiting_files == 0
-    assert line.progress == 2
+    assert line.progress == 6  # each of two batches was taken, read and written
+    assert line.moved == 6
+
+
+async def test_a_batch_says_how_long_its_oldest_file_waited(bench: Bench) -> None:
+    """The wait counts from the first offer of the path that was offered first, whatever held the line up."""
+    bench.store = store = Holding()
+    (early, late) = put_runs(bench, 2)
+    async with at_work(bench.line()) as line:
+        offered_s = time.monotonic()
+        line.hint(early)
+        await store.reached.wait()
+        line.hint(late)
+        line.hint(early)
+        await until(lambda: line.oldest_s and line.oldest_s > 0.05)
+        store.go_on.set()
+        await until(lambda: len(store.rows) == 2)
+        longest_s = time.monotonic() - offered_s
+    assert 0.05 < bench.named(BatchCommitted)[0].waited_s <= longest_s
+
+
+async def test_the_age_of_what_waits(bench: Bench) -> None:
+    """It is that of the path that was offered first, also while that is still being written; none where none waits."""
+    (path,) = put_runs(bench, 1)
+    bench.limits = replace(bench.limits, settle_s=60)
+    line = bench.line()
+    ages = [line.oldest_s]
+    assert line.hint(path)
+    ages.append(line.oldest_s)
+    put(bench.root, path, run_body(0)[:-9])
+    async with at_work(line) as working:
+        await until(lambda: working.unfinished == 0 and working.backlog == 1)
+        ages.append(working.oldest_s)
+        assert working.hint(path)
+        put(bench.root, path, run_body(0))
+        await until(lambda: working.moved == 1)
+        await until(lambda: working.oldest_s is None)
+    none, first_s, later_s = ages
+    assert none is None
+    assert first_s is not None
+    assert later_s is not None
+    assert later_s > first_s
 
 
 async def test_a_hint_is_enough(bench: Bench) -> None:

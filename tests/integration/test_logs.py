@@ -101,7 +101,14 @@ def test_a_line_is_one_json_object_with_what_each_line_has() -> None:
 def test_mappings_and_optional_fields_keep_their_shape() -> None:
     """Counts are an object; an optional field that was not given is left out."""
     batch = BatchCommitted(
-        source="s", files=3, outcomes={"loaded": 3}, size_bytes=9, read_s=0.1, commit_s=0.2, waiting_files=0
+        source="s",
+        files=3,
+        outcomes={"loaded": 3},
+        size_bytes=9,
+        read_s=0.1,
+        commit_s=0.2,
+        waited_s=0.3,
+        waiting_files=0,
     )
     assert line_of(batch)["outcomes"] == {"loaded": 3}
     stopped = DaemonStopped(exit_code=0, left_files=0, uptime_s=1.0, cause="SIGTERM")
@@ -128,6 +135,18 @@ def test_lines_below_the_level_are_not_written(level: Level, count: int) -> None
         RootMissing(source="s", root="/r", error="e"),
     )
     assert len(written(*events, level=level)) == count
+
+
+def test_another_level_counts_from_then_on() -> None:
+    """What a reload says of the level holds for the next event."""
+    reader = Reader()
+    with log_to(reader.writing, level="error") as log:
+        log(RECOVERED)
+        log.take_over("info")
+        log(RECOVERED)
+        log.take_over("error")
+        log(RECOVERED)
+    assert len(reader.lines()) == 1
 
 
 def test_auto_is_json_in_a_pipe_and_for_people_on_a_terminal() -> None:

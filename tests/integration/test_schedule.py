@@ -253,6 +253,38 @@ def test_a_rolling_sweep_begins_when_the_backlog_is_gone() -> None:
     assert 800 <= at_s <= 805
 
 
+def test_other_rhythms_count_at_once() -> None:
+    """An interval that changed counts from then on, one that did not keeps its turn, and one that is gone ends."""
+    sweeps = Sweeps(86_400, [FULL])
+
+    async def work() -> None:
+        running = asyncio.create_task(sweeps.schedule.run())
+        await asyncio.sleep(400)
+        sweeps.schedule.take_over([Rhythm(plan=SweepPlan(), interval_s=100), FULL])
+        await asyncio.sleep(1_000)
+        sweeps.schedule.take_over([Rhythm(plan=SweepPlan(), interval_s=100)])
+        await asyncio.sleep(1_000)
+        running.cancel()
+        await asyncio.wait([running])
+
+    run_leaping(work())
+    begun = [(at_s, plan.depth) for at_s, plan in sweeps.plans]
+    quick = [at_s for at_s, depth in begun if depth == "quick"]
+    full = [at_s for at_s, depth in begun if depth == "full"]
+    assert 490 <= quick[0] <= 510
+    assert 17 <= len(quick) <= 22
+    assert 540 <= full[0] <= 660, "its turn is the one that it had"
+    assert len(full) in {1, 2}
+    assert max(full) < 1_400
+
+
+def test_rhythms_that_are_given_before_it_begins_count_too() -> None:
+    """There is no turn yet that could be kept."""
+    sweeps = Sweeps(86_400)
+    sweeps.schedule.take_over([Rhythm(plan=SweepPlan(), interval_s=100)])
+    assert len(over(sweeps, 1)) >= 30
+
+
 def test_a_rolling_sweep_that_failed_is_told_and_comes_again_at_its_turn() -> None:
     """Its depth is in the event; it is not tried at once, as the next turn is soon enough."""
     sweeps = Sweeps(86_400, [FULL])

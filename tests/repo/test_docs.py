@@ -26,7 +26,9 @@ PAGES = [
 OTHERS = [
     REPOSITORY / "config.example.toml",
     REPOSITORY / "Dockerfile",
-    REPOSITORY / "systemd" / "tracewatchd.service",
+    *sorted((REPOSITORY / "systemd").glob("**/*.service")),
+    *sorted((REPOSITORY / "systemd").glob("**/*.conf")),
+    *sorted((REPOSITORY / "docs" / "deploy").glob("*.yaml")),
 ]
 DOCUMENTS = [*PAGES, *OTHERS]
 COMMANDS = {found.words: found for found in commands()}
@@ -155,7 +157,11 @@ def test_variables_that_are_named_exist(path: Path) -> None:
 def test_secret_files_that_are_named_exist(path: Path) -> None:
     """A credential of systemd or a secret of Docker that a document names is one that settings look for."""
     text = path.read_text()
-    named = set(re.findall(r"LoadCredential=([^:\s`]+):", text)) | set(re.findall(r"/run/secrets/(\w+)", text))
+    # Of a directory, systemd puts the name and an underscore before each file's.
+    text = re.sub(r"LoadCredential=tracewatchd:\S+/credentials\b", "", text)
+    named = set(re.findall(r"LoadCredential=([^:\s`]+):", text)) | set(
+        re.findall(r"(?<!POSTGRES_PASSWORD_FILE: )/run/secrets/(\w+)", text)
+    )
     assert named <= {setting.secret_file for setting in SETTINGS.values() if setting.secret}
 
 

@@ -15,9 +15,13 @@ from tracewatchd.model.events import Event, catalogue
 REPOSITORY = Path(__file__).parents[2]
 PACKAGE = REPOSITORY / "daemon" / "tracewatchd"
 STATES = {"daemon.standby", "daemon.ready", "daemon.stopping", "file.unreadable", "file.readable", "root.missing"} | {
+    "daemon.reloading",
+    "daemon.stuck",
+    "daemon.unstuck",
     "store.unavailable",
     "file.from_future",
     "day.due",
+    "certificate.due",
     "sweep.incomplete",
     "fetch.incomplete",
 }
@@ -82,5 +86,7 @@ def test_numbers_say_their_unit_and_no_field_hides_what_each_line_has(kind: type
 def test_every_event_is_told_somewhere(kind: type[Event]) -> None:
     """The catalogue promises nothing that the program never says."""
     sources = [path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "model" / "events.py"]
-    telling = re.compile(rf"\b{kind.__name__}\(\n?\s*\w+=|\b{kind.__name__} if |else {kind.__name__}\)")
+    telling = re.compile(
+        rf"\b{kind.__name__}\(\n?\s*\w+=|\b{kind.__name__} if |else {kind.__name__}\)|_say\({kind.__name__}, "
+    )
     assert any(telling.search(path.read_text(encoding="utf-8")) for path in sources)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tracewatchd.settings import SETTINGS, Setting, Settings, load
+from tracewatchd.settings import RELOADED, SETTINGS, Setting, Settings, load
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 NOWHERE = {"TRACEWATCHD_SECRETS_DIR": "no-such-directory"}
@@ -61,3 +61,12 @@ def test_each_explanation_gives_meaning_limits_and_default(setting: Setting) -> 
     told = explanations()[setting.key]
     default = "unset" if setting.default is None else setting.default_text
     assert f"{setting.description}. Allowed: {setting.allowed}. Default: {default}." in told
+
+
+@pytest.mark.parametrize("key", SETTINGS)
+def test_each_explanation_says_whether_a_reload_takes_it_over(key: str) -> None:
+    """So does the page about systemd, which lists them."""
+    assert ("Taken over by a reload (SIGHUP)." in explanations()[key]) == (key in RELOADED)
+    page = (EXAMPLE.parent / "docs" / "systemd.md").read_text(encoding="utf-8")
+    told = page.partition("Taken over are")[2].partition("A sweep that is under way")[0]
+    assert (f"`{key}`" in told) == (key in RELOADED)

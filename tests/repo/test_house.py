@@ -97,7 +97,7 @@ def test_every_test_states_its_claim() -> None:
 def test_no_error_is_swallowed_whole() -> None:
     """What catches every error, whatever it is, stands nowhere, in tests neither."""
     caught = []
-    for path in _sources("daemon", "tests", "benchmarks", "docs"):
+    for path in _sources("daemon", "tests", "benchmarks", "docs", "alerts"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.ExceptHandler):
                 what = [node.type]
@@ -120,7 +120,7 @@ def _names(node: ast.expr | None) -> set[str]:
 def test_every_exception_has_its_reason() -> None:
     """Each noqa, type-ignore and pragma names what it excepts and says why."""
     bare = []
-    for path in _sources("daemon", "tests", "benchmarks", "docs"):
+    for path in _sources("daemon", "tests", "benchmarks", "docs", "alerts"):
         for line, comment in _comments(path):
             for word, form in EXCEPTIONS.items():
                 if re.match(rf"# (ruff: )?{word}", comment) and not form.match(comment):

@@ -200,7 +200,7 @@ def test_every_number_has_limits_and_its_unit_in_its_name() -> None:
     """No number is without a limit, and no number with a unit hides it."""
     documented = {setting.key for setting, _, _ in numbers()}
     plain = {key for key, setting in SETTINGS.items() if isinstance(setting.default, int | float)}
-    assert plain - documented == {"database.pgbouncer"}
+    assert plain - documented == {"database.pgbouncer", "http.enabled"}
     assert all(setting.description for setting in SETTINGS.values())
     assert SETTINGS["ingest.bytes_in_flight"].unit == SETTINGS["ingest.max_file_bytes"].unit == "bytes"
     assert SETTINGS["ingest.linger_ms"].unit == "milliseconds"

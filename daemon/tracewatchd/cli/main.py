@@ -14,8 +14,10 @@ from tracewatchd.cli.command import group
 from tracewatchd.cli.output import accept_any_text
 
 _ABOUT = "Every LangSmith run file on disk is a row in Postgres, and there is a proof."
-_PARTS = ("run", "reconcile", "sample", "archive", "quarantine", "db", "config")
+_PARTS = ("run", "status", "health", "reconcile", "sample", "archive", "traces", "quarantine", "db", "config", "doctor")
 """The words that may come first, each a module beside this one."""
+_MODULES = {"status": "standing"}
+"""The module where it is called otherwise than the word: ``status`` is that of `archive status`."""
 
 
 def program(words: Sequence[str] = ()) -> typer.Typer:
@@ -23,7 +25,7 @@ def program(words: Sequence[str] = ()) -> typer.Typer:
     app = group(_ABOUT)
     app.callback(context_settings={"help_option_names": ["-h", "--help"]})(_root)
     for part in [word for word in words[:1] if word in _PARTS] or _PARTS:
-        import_module(f"tracewatchd.cli.{part}").register(app)
+        import_module(f"tracewatchd.cli.{_MODULES.get(part, part)}").register(app)
     return app
 
 

@@ -149,6 +149,39 @@ SinceLast: TypeAlias = Annotated[
 Everything: TypeAlias = Annotated[bool, typer.Option("--all", "-a", help="Every project and every day.")]
 
 # ---------------------------------------------------------------------------------------------------------------------
+# Which runs
+
+TraceOrRunId: TypeAlias = Annotated[
+    UUID,
+    typer.Argument(metavar="TRACE_OR_RUN_ID", help="A trace, or the trace of a run, by the id that LangSmith gave."),
+]
+RunStatus: TypeAlias = Annotated[
+    str | None, typer.Option("--status", metavar="STATUS", help="Only runs that ended so: success, error or pending.")
+]
+RunType: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--run-type", metavar="TYPE", help="Only runs of this type: llm, chain, tool, retriever, ..."),
+]
+RunName: TypeAlias = Annotated[
+    str | None, typer.Option("--name", metavar="TEXT", help="Only runs with this in their name, in either case.")
+]
+MinLatency: TypeAlias = Annotated[
+    float | None,
+    typer.Option(
+        "--min-latency",
+        metavar="SECONDS",
+        min=0,
+        max=31_536_000,
+        parser=_within(0, 31_536_000, float),
+        help="Only runs that took at least so long.",
+    ),
+]
+RunText: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--text", metavar="TEXT", help="Only runs with this anywhere in their JSON, in either case."),
+]
+
+# ---------------------------------------------------------------------------------------------------------------------
 # How
 
 BatchSize: TypeAlias = Annotated[
@@ -215,6 +248,9 @@ Yes: TypeAlias = Annotated[bool, typer.Option("--yes", "-y", help="Do it without
 
 Verbose: TypeAlias = Annotated[bool, typer.Option("--verbose", "-v", help="Say more on standard error.")]
 AsJson: TypeAlias = Annotated[bool, typer.Option("--json", "-j", help="Print the result as JSON.")]
+KeepWatching: TypeAlias = Annotated[
+    bool, typer.Option("--watch", "-w", help="Show it anew every two seconds, until Ctrl-C.")
+]
 Detailed: TypeAlias = Annotated[
     bool, typer.Option("--detailed", help="Say where each differing run differs; the sweep is a deep one.")
 ]

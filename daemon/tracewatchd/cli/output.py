@@ -20,6 +20,7 @@ _UNBOUNDED = 100_000  # columns of what is no terminal, so that nothing is ever 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
     from rich.console import Console
+    from rich.text import Text
 
 
 class ReaderGoneError(Exception):
@@ -57,6 +58,21 @@ class Output:
         with console.capture() as captured:
             console.print(table)
         _write("".join(line.rstrip() + "\n" for line in captured.get().splitlines()))
+
+    @property
+    def width(self) -> int | None:
+        """Columns of the terminal; None where there is none, so that no line is too long."""
+        return console_on(sys.stdout).width if sys.stdout.isatty() else None
+
+    def texts(self, lines: Iterable[Text]) -> None:
+        """Lines for people that have colours, where there is a terminal to show them; none is wrapped."""
+        if self.as_json:
+            return
+        console = console_on(sys.stdout)
+        for line in lines:
+            with console.capture() as captured:
+                console.print(line, soft_wrap=True)
+            _write(captured.get().rstrip() + "\n")
 
     def record(self, value: DataclassInstance) -> None:
         """One object: a line per field for people, the whole of it as data."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
+from functools import partial
 
 import typer
 
@@ -11,7 +13,7 @@ from tracewatchd.cli.command import command
 from tracewatchd.cli.options import ConfigFile, Roots
 from tracewatchd.cli.working import log_of, require_roots, settings_of
 from tracewatchd.model.exits import LOADING, Exit
-from tracewatchd.service.daemon import DaemonAssembly
+from tracewatchd.service.daemon import DaemonAssembly, Outside
 from tracewatchd.service.logs import Log
 from tracewatchd.service.systemd import Notifier
 from tracewatchd.service.telling import tell_all
@@ -29,11 +31,18 @@ def run(roots: Roots = None, config: ConfigFile = None) -> Exit:
     require_roots(settings)
     log = log_of(settings)
     try:
-        return asyncio.run(_live(settings, log))
+        return asyncio.run(_live(settings, log, partial(settings_of, config, roots)))
     finally:
         log.close()
 
 
-async def _live(settings: Settings, log: Log) -> Exit:
-    assembly = DaemonAssembly(settings, tell_all([log, Notifier(os.environ)]), create=True)
+async def _live(settings: Settings, log: Log, read: Callable[[], Settings]) -> Exit:
+    notifier = Notifier(os.environ)
+    # A terminal says by SIGHUP that it is closed, everyone else that the configuration has changed.
+    outside = Outside(
+        notifier=notifier,
+        read=None if os.isatty(0) else read,
+        on_reload=lambda now: log.take_over(now.log.level),
+    )
+    assembly = DaemonAssembly(settings, tell_all([log, notifier]), create=True, outside=outside)
     return await assembly.daemon().run()

@@ -106,6 +106,16 @@ class LangSmith:
             hint="Check the project's name, the key and langsmith.workspace_id.",
         )
 
+    async def admit(self) -> None:
+        """See that the key is accepted, for as little as there is to ask.
+
+        Raises:
+            PermanentError: LangSmith refused.
+            TransientError: it did not heal within the patience.
+        """
+        query = [("limit", "1"), ("offset", "0"), ("include_stats", "false")]
+        await self._http.ask(Request("GET", "/api/v1/sessions", query), _reading(list[_Project]))
+
     async def runs(self, window: Window, run_ids: Sequence[str]) -> Page:
         """These runs of a window as far as they are there, at most 100.
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -43,19 +44,22 @@ class Entry:
     """One path on its way.
 
     ``reread`` reads and writes the file although its stamp is known. ``recheck`` reads it because its stamp may hide a
-    rewrite: where its bytes are those that the ledger knows, nothing is written.
+    rewrite: where its bytes are those that the ledger knows, nothing is written. ``since_s`` is when it was first
+    offered, on the monotonic clock.
     """
 
     path: str
     reread: bool = False
     recheck: bool = False
     receipts: list[Receipt] = field(default_factory=list)
+    since_s: float = field(default_factory=time.monotonic)
 
     def merge(self, other: Entry) -> None:
         """Take over what another offer of the same path asked for."""
         self.reread |= other.reread
         self.recheck |= other.recheck
         self.receipts.extend(other.receipts)
+        self.since_s = min(self.since_s, other.since_s)
 
     def settle(self, outcome: Outcome) -> None:
         """Tell everyone who offered the path, once, what became of it."""
@@ -85,6 +89,11 @@ class Inbox:
     def unfinished(self) -> int:
         """Paths that wait or are in flight."""
         return len(self._waiting) + len(self._in_flight)
+
+    def entries(self) -> Iterator[Entry]:
+        """Every path that waits or is in flight."""
+        yield from self._waiting.values()
+        yield from self._in_flight.values()
 
     def hint(self, path: str) -> bool:
         """Add a path if there is room for it; False says that it was dropped."""

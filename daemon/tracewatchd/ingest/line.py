@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
+from itertools import chain
 from typing import Protocol, TypeVar
+
+from tenacity import AsyncRetrying, RetryCallState
 
 from tracewatchd.edges.folder import Folder
 from tracewatchd.ingest.budget import ByteBudget
@@ -99,19 +103,33 @@ class Line:
         self._writer = Writer(
             source,
             around.store,
-            retrying=around.retrying,
+            retrying=self._retrying,
             overwrite=overwrite,
             tell=around.tell,
             journal=journal,
         )
         self._share_bytes = around.budget.limit_bytes // limits.writers
         self.progress = 0
-        """Rises with every batch that went through: what a watchdog may look at."""
+        """Rises whenever a batch was taken, read, tried or committed: what a watchdog may look at."""
+        self.moved = 0
+        """Files that left the line with an outcome."""
 
     @property
     def backlog(self) -> int:
         """Paths that wait, are in flight, or are being waited for."""
         return self._inbox.unfinished + len(self._later)
+
+    @property
+    def unfinished(self) -> int:
+        """Paths that wait for a worker of the line, or that one has in hand."""
+        return self._inbox.unfinished
+
+    @property
+    def oldest_s(self) -> float | None:
+        """How long the path that was offered first, of those without an outcome, has been here; None without one."""
+        unsettled = (entry for entry, _ in self._later.values() if not entry.recheck)
+        oldest_s = min((entry.since_s for entry in chain(self._inbox.entries(), unsettled)), default=None)
+        return None if oldest_s is None else max(0.0, time.monotonic() - oldest_s)
 
     def hint(self, path: str) -> bool:
         """Say that a path may be interesting; False when there was no room and only a sweep will find it."""
@@ -162,18 +180,27 @@ class Line:
 
     async def _work(self) -> None:
         while entries := await self._inbox.take(self._limits.batch_rows, self._limits.linger_s):
+            self.progress += 1
             known = await self._known(entries)
             rest = await self._pass(entries, known, self._share_bytes)
             while rest:
                 entry, cost_bytes = rest
                 rest = await self._pass([entry], known, cost_bytes)
+
+    def _retrying(self, before_sleep: Callable[[RetryCallState], None]) -> AsyncRetrying:
+        """The policy, so that an attempt that failed counts as one."""
+
+        def failed(state: RetryCallState) -> None:
             self.progress += 1
+            before_sleep(state)
+
+        return self._around.retrying(failed)
 
     async def _known(self, entries: Sequence[Entry]) -> dict[str, LedgerRow]:
         paths = [entry.path for entry in entries if not entry.reread]
         if not paths:
             return {}
-        async for attempt in self._around.retrying(lambda _: None):
+        async for attempt in self._retrying(lambda _: None):
             with attempt:
                 return await self._around.store.ledger_rows(self.source, paths)
         raise AssertionError("a policy ends with a result or an error")  # pragma: no cover - tenacity reraises
@@ -188,16 +215,19 @@ class Line:
                 partial(read_batch, self._folder, entries, known, self._rules, share_bytes)
             )
             fresh = _fresh(batch, began, self._around.now(), timedelta(seconds=self._limits.stamp_grain_s))
+            self.progress += 1
             self._inbox.back(batch.postponed)
             by_path = {entry.path: entry for entry in entries}
             self._unsettled(batch, by_path)
             self._say_readability(batch)
             read = _clock()
             written = await self._writer.write(batch.records, batch.rejections)
+        self.progress += 1
         committed = _clock()
         self._finish(batch, written, by_path)
         self._recheck_later(fresh)
-        self._say_written(batch, written, read_s=read - started, commit_s=committed - read)
+        waited_s = _longest_wait_s(by_path[path] for path in written.outcomes)
+        self._say_written(batch, written, read_s=read - started, commit_s=committed - read, waited_s=waited_s)
         return batch.too_costly
 
     def _unsettled(self, batch: ReadBatch, by_path: dict[str, Entry]) -> None:
@@ -234,6 +264,7 @@ class Line:
 
     def _finish(self, batch: ReadBatch, written: Written, by_path: dict[str, Entry]) -> None:
         outcomes = batch.outcomes | written.outcomes | dict.fromkeys(batch.unreadable, Outcome.UNREADABLE)
+        self.moved += len(outcomes)
         for path, outcome in outcomes.items():
             entry = by_path[path]
             self._settling.forget(path)
@@ -260,7 +291,9 @@ class Line:
                 if batch.outcomes.get(path) is not Outcome.VANISHED:
                     self._tell(FileReadable(source=self.source, path=path))
 
-    def _say_written(self, batch: ReadBatch, written: Written, *, read_s: float, commit_s: float) -> None:
+    def _say_written(
+        self, batch: ReadBatch, written: Written, *, read_s: float, commit_s: float, waited_s: float
+    ) -> None:
         if not written.outcomes:
             return
         for record in batch.records:
@@ -276,6 +309,7 @@ class Line:
                 size_bytes=batch.size_bytes,
                 read_s=round(read_s, 4),
                 commit_s=round(commit_s, 4),
+                waited_s=round(waited_s, 3),
                 waiting_files=self.backlog,
             )
         )
@@ -307,6 +341,11 @@ def _fresh(batch: ReadBatch, began: datetime, ended: datetime, grain: timedelta)
 
 def _clock() -> float:
     return asyncio.get_running_loop().time()
+
+
+def _longest_wait_s(entries: Iterable[Entry]) -> float:
+    now_s = time.monotonic()
+    return now_s - min((entry.since_s for entry in entries), default=now_s)
 
 
 def _counted(outcomes: Iterable[Outcome]) -> dict[str, int]:

@@ -73,6 +73,48 @@ class DaemonStopped(Event):
     hint: str = ""
 
 
+class DaemonReloading(Event):
+    """The configuration is read again, as was asked for; ``config.reloaded`` or ``config.rejected`` follows."""
+
+    event = "daemon.reloading"
+    cause: str
+
+
+class ConfigReloaded(Event):
+    """The configuration was read again. Names of settings: what counts from now on, and what only a restart changes."""
+
+    event = "config.reloaded"
+    taken_over: tuple[str, ...]
+    needs_restart: tuple[str, ...]
+
+
+class ConfigRejected(Event):
+    """The configuration that was read again cannot be used; the old one stays. Mend ``faults``, then reload."""
+
+    event = "config.rejected"
+    level = "error"
+    faults: tuple[str, ...]
+    hint: str = ""
+
+
+class DaemonStuck(Event):
+    """A stage of the work has shown no sign of life for longer than any wait may take; a watchdog restarts the daemon.
+
+    Nothing is lost by it: what was not committed lies on disk. Without a watchdog, restart the daemon.
+    """
+
+    event = "daemon.stuck"
+    level = "critical"
+    where: str
+
+
+class DaemonUnstuck(Event):
+    """What stood still moves again."""
+
+    event = "daemon.unstuck"
+    after_s: float
+
+
 class LeaseAcquired(Event):
     """This process is now the one daemon of the source."""
 
@@ -91,7 +133,10 @@ class LeaseLost(Event):
 
 
 class BatchCommitted(Event):
-    """One transaction committed: the canonical line of the line. Counts are in files."""
+    """One transaction committed: the canonical line of the line. Counts are in files.
+
+    ``waited_s`` is how long the file that was offered first had waited until then.
+    """
 
     event = "batch.committed"
     source: str
@@ -100,6 +145,7 @@ class BatchCommitted(Event):
     size_bytes: int
     read_s: float
     commit_s: float
+    waited_s: float
     waiting_files: int
 
 
@@ -621,6 +667,38 @@ class DayUncertified(Event):
     day: str
     verdict: str
     places: Mapping[str, str]
+
+
+class HttpStarted(Event):
+    """The page, `/status`, `/metrics` and the answers to probes are at ``url``; ``needs_token`` says who may look."""
+
+    event = "http.started"
+    url: str
+    needs_token: bool
+
+
+class HttpRefused(Event):
+    """Somebody at ``peer`` tried to log in to the page with something that is not the token."""
+
+    event = "http.refused"
+    level = "warning"
+    peer: str
+
+
+class CertificateDue(Event):
+    """LangSmith will delete a project-day in ``days_left`` days, and its certificate is missing or outdated.
+
+    ``why`` says which. `tracewatchd archive verify --against` compares the day's places once more and certifies it.
+    Told once a day for each such day of the configured projects, of sources that have any certificate.
+    """
+
+    event = "certificate.due"
+    level = "warning"
+    source: str
+    project: str
+    day: str
+    days_left: int
+    why: str
 
 
 class LogDropped(Event):

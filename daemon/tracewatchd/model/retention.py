@@ -6,9 +6,10 @@ A day is safe when a full or deep sweep, made after the day had ended, said that
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
+from typing import Protocol
 
 from tracewatchd.model.findings import Depth, DueDay, Verdict
 from tracewatchd.model.layout import encode_path
@@ -37,12 +38,21 @@ class Retention:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedDay:
-    """What the last sweep of one depth that looked at a whole project-day said of it."""
+    """What the last sweep of one depth that looked at a whole project-day said of it, and how many files it had."""
 
     directory: str
     depth: Depth
     verified_at: datetime
     verdict: Verdict
+    files: int = 0
+
+
+class Proofs(Protocol):
+    """What proves of days that they are kept."""
+
+    def why_unsafe(self, directory: str, day: date) -> str:
+        """Why a day is not proved to be kept; empty where it is."""
+        ...
 
 
 class Kept:
@@ -63,8 +73,7 @@ class Kept:
         newest = max(read, key=lambda one: one.verified_at)
         if newest.verdict == "inconsistent":
             return "inconsistent"
-        ended = datetime.combine(day + _DAY, time(), UTC)
-        return "" if newest.verified_at >= ended else "verified only before the day had ended"
+        return "" if newest.verified_at >= _end(day) else "verified only before the day had ended"
 
     def _why_unread(self, directory: str, told: Sequence[VerifiedDay]) -> str:
         if any(one.depth != "quick" for one in told):
@@ -72,6 +81,27 @@ class Kept:
         if told:
             return "verified only quick"
         return "never verified" if directory in self._loaded else "nothing was loaded"
+
+
+class Certified:
+    """What certificates say of one source's days: when each was written, and which days changed after theirs."""
+
+    def __init__(self, certified_at: Mapping[str, datetime], changed: Collection[str]) -> None:
+        self._certified_at = certified_at
+        self._changed = changed
+
+    def why_unsafe(self, directory: str, day: date) -> str:
+        """Why a day has no certificate that holds; empty where it has."""
+        certified_at = self._certified_at.get(directory)
+        if certified_at is None:
+            return "no certificate"
+        if certified_at < _end(day):
+            return "certified only before the day had ended"
+        return "changed after its certificate" if directory in self._changed else ""
+
+
+def _end(day: date) -> datetime:
+    return datetime.combine(day + _DAY, time(), UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +115,7 @@ class Retained:
 def due_days(
     source: str,
     retentions: Iterable[Retention],
-    kept: Kept,
+    kept: Proofs,
     *,
     now: datetime,
     warn_days: int,
@@ -106,7 +136,7 @@ def due_days(
     return Retained(tuple(due), len(unsafe) - len(due))
 
 
-def _unsafe(source: str, retention: Retention, kept: Kept, today: date, warn_days: int) -> Iterator[DueDay]:
+def _unsafe(source: str, retention: Retention, kept: Proofs, today: date, warn_days: int) -> Iterator[DueDay]:
     """The days that are deleted within ``warn_days``, or were, and are not proved to be kept."""
     ages = range(max(1, retention.retention_days - warn_days), (today - retention.first_day).days + 1)
     for age in reversed(ages):

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -43,7 +42,9 @@ from tracewatchd.reconcile.setting import SweepLimits, SweepSetting
 from tracewatchd.reconcile.sweep import Sweep
 from tracewatchd.service.leases import sweep_lease
 from tracewatchd.service.memory import collect_seldom, keep_freed_memory
+from tracewatchd.service.pulse import Pulse
 from tracewatchd.service.retention import ClockSetting, RetentionClock
+from tracewatchd.service.threads import Threads
 from tracewatchd.settings import Root, Settings, masked
 from tracewatchd.store.connect import StoreOptions
 from tracewatchd.store.database import TraceDatabase
@@ -80,17 +81,18 @@ class Assembly:
         self._server = _embedded(settings, tell, create=create)
         self.database = TraceDatabase(
             self._locate,
-            _store_options(settings),
+            store_options(settings),
             tell,
             name=self.where,
             patience_s=patience_s,
             on_replaced=self._on_replaced,
         )
-        self.clock = RetentionClock(_clock_setting(settings), self.database, tell)
+        self.clock = RetentionClock(clock_setting(settings), self.database, tell)
         self._budget = ByteBudget(settings.ingest.bytes_in_flight)
         # One: several would take the interpreter from each other at every system call, and a load took a sixth longer.
-        self._reader = ThreadPoolExecutor(1, thread_name_prefix="read")
-        self._walkers = ThreadPoolExecutor(_WALKERS, thread_name_prefix="walk")
+        self._reader = Threads(1, name="read", work="reading files")
+        self._walkers = Threads(_WALKERS, name="walk", work="looking through directories")
+        self.pulse = Pulse(self.database, (self._reader, self._walkers), limit_s=longest_wait_s(settings))
 
     @property
     def where(self) -> str:
@@ -104,14 +106,14 @@ class Assembly:
         if self._server:
             await self._server.stop()
         for threads in (self._reader, self._walkers):
-            threads.shutdown(wait=False, cancel_futures=True)
+            threads.close()
 
     async def offload(self, work: Callable[[], T], /) -> T:
         """Run blocking work in a thread: walking, looking, counting."""
-        return await asyncio.get_running_loop().run_in_executor(self._walkers, work)
+        return await self._walkers.run(work)
 
     async def _read(self, work: Callable[[], T], /) -> T:
-        return await asyncio.get_running_loop().run_in_executor(self._reader, work)
+        return await self._reader.run(work)
 
     async def _locate(self) -> str:
         url = self.settings.database.url
@@ -182,7 +184,7 @@ class Assembly:
             TransientError, PermanentError: what ended the line, or the block.
         """
         line = self.line(place, journal=Journal(repair_id=repair_id, default=FixKind.MISSING))
-        with ungrouped():
+        with self.pulse.of(line), ungrouped():
             async with asyncio.TaskGroup() as tasks:
                 tasks.create_task(line.serve())
                 yield line
@@ -279,6 +281,12 @@ class Assembly:
         """Another database is behind the address: what was loaded may be missing from it."""
 
 
+def longest_wait_s(settings: Settings) -> float:
+    """The longest wait that is no hang: a use of the database that needs a connection first, and some grace."""
+    database = settings.database
+    return settings.service.stuck_s + database.commit_timeout_s + database.connect_timeout_s
+
+
 def embedded_directory(settings: Settings, environ: Mapping[str, str] = os.environ) -> Path:
     """Where the embedded server lives, for whoever uses these settings."""
     return settings.database.embedded_dir or default_directory(environ)
@@ -300,7 +308,8 @@ def _embedded(settings: Settings, tell: Tell, *, create: bool) -> EmbeddedServer
     return EmbeddedServer(directory, binaries=settings.database.binaries, tell=tell, create=create)
 
 
-def _clock_setting(settings: Settings) -> ClockSetting:
+def clock_setting(settings: Settings) -> ClockSetting:
+    """What the retention clock looks for."""
     return ClockSetting(
         sources=[root.source for root in settings.watch.roots],
         retentions=[Retention(**dict(project)) for project in settings.retention.projects],
@@ -309,7 +318,8 @@ def _clock_setting(settings: Settings) -> ClockSetting:
     )
 
 
-def _store_options(settings: Settings) -> StoreOptions:
+def store_options(settings: Settings) -> StoreOptions:
+    """How the database of these settings is used."""
     database = settings.database
     return StoreOptions(
         schema=database.schema_,

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 from random import Random
 from uuid import uuid4
@@ -13,23 +16,55 @@ from tracewatchd.ingest.line import Line
 from tracewatchd.model.events import Tell
 from tracewatchd.model.findings import Depth, VerificationResult
 from tracewatchd.reconcile.plan import SweepPlan
-from tracewatchd.service.assemble import Assembly, Place
+from tracewatchd.service.assemble import Assembly, Place, clock_setting, longest_wait_s
 from tracewatchd.service.hints import HintSetting, RootListener
+from tracewatchd.service.http.assemble import HttpAssembly, HttpSurroundings
 from tracewatchd.service.leases import Duty
-from tracewatchd.service.process import Daemon, DaemonSetting, Watched
+from tracewatchd.service.process import Companion, Daemon, DaemonSetting, Watched
+from tracewatchd.service.reload import Reload
 from tracewatchd.service.schedule import Rhythm, SweepSchedule
+from tracewatchd.service.systemd import Notifier
+from tracewatchd.service.telling import tell_all
+from tracewatchd.service.vitals import Vitals
 from tracewatchd.settings import Settings
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What a daemon has around it.
+
+    ``notifier`` speaks with a supervisor, ``read`` reads the configuration again, ``on_reload`` is told what counts
+    then. Where ``read`` is None, nothing is reloaded, and SIGHUP is a stop.
+    """
+
+    notifier: Notifier
+    read: Callable[[], Settings] | None = None
+    on_reload: Callable[[Settings], None] = lambda _: None
 
 
 class DaemonAssembly(Assembly):
     """Everything that is made from the settings of a daemon. ``patience_s`` bounds retries; None is for ever."""
 
-    def __init__(self, settings: Settings, tell: Tell, *, create: bool, patience_s: float | None = None) -> None:
-        super().__init__(settings, tell, create=create, patience_s=patience_s)
+    def __init__(
+        self,
+        settings: Settings,
+        tell: Tell,
+        *,
+        create: bool,
+        patience_s: float | None = None,
+        outside: Outside | None = None,
+    ) -> None:
+        vitals = Vitals(now=lambda: datetime.now(UTC), clock=time.monotonic)
+        self._http = _http(settings, vitals)
+        listeners: list[Tell] = [tell, vitals, *([self._http.metrics] if self._http else [])]
+        super().__init__(settings, tell_all(listeners), create=create, patience_s=patience_s)
+        vitals.follow(lambda: self.pulse.lines)
+        self._outside = outside or Outside(notifier=Notifier({}))
         self._schedules: list[SweepSchedule] = []
 
     def daemon(self) -> Daemon:
         """The long-running process."""
+        reload = Reload(self.settings, self._outside.read, self._take_over, self.tell) if self._outside.read else None
         duty = Duty(
             [place.source for place in self.places],
             self.database,
@@ -43,16 +78,45 @@ class DaemonAssembly(Assembly):
                 pid=os.getpid(),
                 roots=tuple(str(place.folder.root) for place in self.places),
                 database=self.where,
-                shutdown_s=self.settings.service.shutdown_s,
+                shutdown_s=lambda: self.settings.service.shutdown_s,
                 prepare=self._prepare,
                 close=self.close,
                 store_answers=lambda: self.database.is_reachable,
                 make_watched=self._all_watched,
                 duty=duty,
                 clock=self.clock,
+                pulse=self.pulse,
                 tell=self.tell,
+                companions=[self._beat, *([reload.run] if reload else []), *self._servers()],
+                on_hangup=reload.ask if reload else None,
             )
         )
+
+    def _servers(self) -> list[Companion]:
+        if self._http is None:
+            return []
+        around = HttpSurroundings(
+            store=self.database,
+            is_reachable=lambda: self.database.is_reachable,
+            retained=self.clock.retained,
+            database=self.where,
+            stuck=self.pulse.stuck,
+            tell=self.tell,
+        )
+        return [self._http.server(around).run]
+
+    async def _beat(self) -> None:
+        notifier = self._outside.notifier
+        await self.pulse.watch(notifier.interval_s, notifier.beat, self.tell)
+
+    def _take_over(self, settings: Settings) -> None:
+        """Let these settings count from now on; whatever takes its settings when it is made keeps those it has."""
+        self.settings = settings
+        self.pulse.limit_s = longest_wait_s(settings)
+        self.clock.take_over(clock_setting(settings))
+        for schedule in self._schedules:
+            schedule.take_over(self._rhythms())
+        self._outside.on_reload(settings)
 
     async def _prepare(self) -> None:
         await self.open(migrate=True)
@@ -119,3 +183,7 @@ class DaemonAssembly(Assembly):
     def _on_replaced(self) -> None:
         for schedule in self._schedules:
             schedule.want("another database")
+
+
+def _http(settings: Settings, vitals: Vitals) -> HttpAssembly | None:
+    return HttpAssembly(settings, vitals) if settings.http.enabled else None

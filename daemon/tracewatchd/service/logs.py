@@ -111,6 +111,10 @@ class Log:
         if _RANKS[event.level] >= self._least:
             self._pipe.put(self._line(event))
 
+    def take_over(self, level: Level) -> None:
+        """Write events of at least this level from now on."""
+        self._least = _RANKS[level]
+
     def close(self) -> None:
         """Write what waits, within a limit."""
         self._pipe.close()

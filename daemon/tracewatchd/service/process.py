@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from tracewatchd.ingest.line import Line
 from tracewatchd.model.errors import (
@@ -21,6 +22,7 @@ from tracewatchd.model.events import DaemonReady, DaemonStarted, DaemonStopped, 
 from tracewatchd.model.exits import Exit
 from tracewatchd.service.hints import RootListener
 from tracewatchd.service.leases import Duty
+from tracewatchd.service.pulse import Pulse
 from tracewatchd.service.retention import RetentionClock
 from tracewatchd.service.schedule import SweepSchedule
 
@@ -34,6 +36,10 @@ _STATUS: tuple[tuple[type[TracewatchError], Exit], ...] = (
 _GIVE_UP_S = 2.0
 
 
+Companion: TypeAlias = Callable[[], Coroutine[Any, Any, None]]
+"""What runs beside the work from the start of the process to its end, and only ends by being cancelled."""
+
+
 @dataclass(frozen=True, slots=True)
 class Watched:
     """One source while this daemon is on duty for it."""
@@ -45,20 +51,26 @@ class Watched:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSetting:
-    """What the daemon's life needs to know. ``prepare`` opens the store, ``close`` gives everything back."""
+    """What the daemon's life needs to know. ``prepare`` opens the store, ``close`` gives everything back.
+
+    ``on_hangup`` is what SIGHUP asks for; None is a stop, as when a terminal is closed.
+    """
 
     version: str
     pid: int
     roots: tuple[str, ...]
     database: str
-    shutdown_s: float
+    shutdown_s: Callable[[], float]
     prepare: Callable[[], Awaitable[None]]
     close: Callable[[], Awaitable[None]]
     store_answers: Callable[[], bool]
     make_watched: Callable[[], Sequence[Watched]]
     duty: Duty
     clock: RetentionClock
+    pulse: Pulse
     tell: Tell
+    companions: Sequence[Companion] = ()
+    on_hangup: Callable[[], None] | None = None
 
 
 @dataclass(slots=True)
@@ -85,14 +97,23 @@ class Daemon:
         started = _clock()
         self._tell(DaemonStarted(version=self._set.version, pid=self._set.pid, roots=self._set.roots))
         life = asyncio.create_task(self._live())
+        companions = [asyncio.create_task(companion()) for companion in self._set.companions]
         with self._signals(life):
-            await asyncio.wait([life])
+            await self._until_over(life, companions)
             await self._close()
         try:
-            self._judge(life)
+            self._judge([life, *companions])
         finally:
             self._say_stopped(_clock() - started)
         return self._ending.exit_code
+
+    async def _until_over(self, life: asyncio.Task[None], companions: Sequence[asyncio.Task[None]]) -> None:
+        """Wait for the end of life; that of a companion, which can only be a failure, is the end of life too."""
+        tasks = [life, *companions]
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in tasks:
+            task.cancel()
+        await asyncio.wait(tasks)
 
     def _say_stopped(self, uptime_s: float) -> None:
         ending = self._ending
@@ -112,11 +133,18 @@ class Daemon:
         numbers = (signal.SIGTERM, signal.SIGINT)
         for number in numbers:
             loop.add_signal_handler(number, self._asked_to_stop, number.name, life)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up, life)
         try:
             yield
         finally:
-            for number in numbers:
+            for number in (*numbers, signal.SIGHUP):
                 loop.remove_signal_handler(number)
+
+    def _hung_up(self, life: asyncio.Task[None]) -> None:
+        if self._set.on_hangup is None:
+            self._asked_to_stop(signal.SIGHUP.name, life)
+        elif not self._stop.is_set():
+            self._set.on_hangup()
 
     def _asked_to_stop(self, name: str, life: asyncio.Task[None]) -> None:
         if self._stop.is_set():
@@ -126,10 +154,11 @@ class Daemon:
             return
         self._ending.cause = name
         self._stop.set()
-        self._tell(DaemonStopping(cause=name, shutdown_s=self._set.shutdown_s))
+        self._tell(DaemonStopping(cause=name, shutdown_s=self._set.shutdown_s()))
 
-    def _judge(self, life: asyncio.Task[None]) -> None:
-        if life.cancelled() or (error := life.exception()) is None:
+    def _judge(self, tasks: Sequence[asyncio.Task[None]]) -> None:
+        error = next(filter(None, (task.exception() for task in tasks if not task.cancelled())), None)
+        if error is None:
             return
         known = first_known(error)
         self._ending.exit_code = Exit.PERMANENT
@@ -152,7 +181,9 @@ class Daemon:
             return
         while not self._stop.is_set():
             if await self._unless_stopped(self._set.duty.take()):
-                await self._watch_over(self._set.make_watched())
+                watched = self._set.make_watched()
+                with self._set.pulse.of(*(each.line for each in watched)):
+                    await self._watch_over(watched)
 
     async def _unless_stopped(self, work: Awaitable[None]) -> bool:
         """Whether the work was done before a stop was asked for; else it is cancelled."""
@@ -207,7 +238,7 @@ class Daemon:
         Where the duty was lost, the sweeps are another daemon's.
         """
         try:
-            async with asyncio.timeout(self._set.shutdown_s):
+            async with asyncio.timeout(self._set.shutdown_s()):
                 if self._stop.is_set() and self._set.store_answers():
                     await asyncio.gather(*(self._last_sweep(each) for each in watched))
                 for each in watched:
@@ -219,7 +250,7 @@ class Daemon:
 
     async def _last_sweep(self, watched: Watched) -> None:
         """Sweep once more, in half of the time: the other half belongs to what is on the line already."""
-        limit_s = self._set.shutdown_s / 2
+        limit_s = self._set.shutdown_s() / 2
         try:
             async with asyncio.timeout(limit_s):
                 await watched.schedule.sweep_once("stop")

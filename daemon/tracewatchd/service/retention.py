@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Protocol
 
+from tracewatchd.model.certificate import Certificate
 from tracewatchd.model.errors import TransientError
-from tracewatchd.model.events import DayDue, Tell
-from tracewatchd.model.findings import DueDay, VerificationResult
-from tracewatchd.model.retention import Kept, Retained, Retention, VerifiedDay, due_days
+from tracewatchd.model.events import CertificateDue, DayDue, Tell
+from tracewatchd.model.findings import VerificationResult
+from tracewatchd.model.retention import Certified, Kept, Proofs, Retained, Retention, VerifiedDay, due_days
 
 _LOOK_S = 600.0
 
@@ -27,6 +29,14 @@ class RetentionStore(Protocol):
         """Every ``folder/day`` that the ledger has a path in."""
         ...
 
+    async def certificates(self, source: str) -> dict[str, Certificate]:
+        """The last certificate of each project-day, by directory."""
+        ...
+
+    async def changed_after(self, source: str, since: Mapping[str, datetime]) -> frozenset[str]:
+        """Those of these directories of which the ledger was written after the moment given for each."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockSetting:
@@ -40,24 +50,33 @@ class ClockSetting:
 
 
 class RetentionClock:
-    """Looks every few minutes; a day that is due is told once on each day (UTC) until it is verified or deleted."""
+    """Looks every few minutes; what is due is told once on each day (UTC) until it is proved, or deleted."""
 
     def __init__(self, setting: ClockSetting, store: RetentionStore, tell: Tell) -> None:
         self._set = setting
         self._store = store
         self._tell = tell
         self._today: date | None = None
-        self._told: set[tuple[str, str]] = set()
+        self._told: set[tuple[str, str, str]] = set()
+        self._changed = asyncio.Event()
+
+    def take_over(self, setting: ClockSetting) -> None:
+        """Go on with another setting, and look at once."""
+        self._set = setting
+        self._changed.set()
 
     async def run(self) -> None:
-        """Tell until cancelled; returns at once where no project is watched.
+        """Tell until cancelled; where no project is watched, there is nothing to ask.
 
         Raises:
             PermanentError: the store's surroundings are wrong.
         """
-        while self._set.retentions:
-            await self.look()
-            await asyncio.sleep(self._set.look_s)
+        while True:
+            self._changed.clear()
+            if self._set.retentions:
+                await self.look()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._changed.wait(), self._set.look_s)
 
     async def look(self) -> None:
         """Tell what is due and was not told today. What the store cannot say now is told at another look."""
@@ -66,16 +85,19 @@ class RetentionClock:
             self._today, self._told = today, set()
         for source in self._set.sources:
             try:
-                self._say(await self.retained(source))
+                self._say(DayDue, await self.retained(source))
+                self._say(CertificateDue, await self.uncertified(source))
             except TransientError:
                 return  # the store's gate tells of the outage
 
-    def _say(self, retained: Retained) -> None:
+    def _say(self, kind: type[DayDue | CertificateDue], retained: Retained) -> None:
         for day in retained.due:
-            key = (day.source, day.directory)
+            key = (kind.event, day.source, day.directory)
             if key not in self._told:
                 self._told.add(key)
-                self._tell(_event(day))
+                self._tell(
+                    kind(source=day.source, project=day.project, day=day.day, days_left=day.days_left, why=day.why)
+                )
 
     async def retained(self, source: str) -> Retained:
         """What will soon be deleted of a source, and what was.
@@ -83,11 +105,29 @@ class RetentionClock:
         Raises:
             TransientError, PermanentError: the store failed.
         """
-        setting = self._set
-        if not setting.retentions:
+        if not self._set.retentions:
             return Retained()
         kept = Kept(await self._store.verified_days(source), await self._store.ledger_directories(source))
-        return due_days(source, setting.retentions, kept, now=setting.now(), warn_days=setting.warn_days)
+        return self._due(source, kept)
+
+    async def uncertified(self, source: str) -> Retained:
+        """The days of a source that will soon be deleted and have no certificate that holds.
+
+        A source of which no day was ever certified has none to miss.
+
+        Raises:
+            TransientError, PermanentError: the store failed.
+        """
+        certificates = await self._store.certificates(source)
+        if not certificates:
+            return Retained()
+        soon = {day.directory for day in self._due(source, Certified({}, ())).due}
+        since = {each: certificates[each].certified_at for each in soon & certificates.keys()}
+        return self._due(source, Certified(since, await self._store.changed_after(source, since)))
+
+    def _due(self, source: str, proofs: Proofs) -> Retained:
+        setting = self._set
+        return due_days(source, setting.retentions, proofs, now=setting.now(), warn_days=setting.warn_days)
 
     async def add_to(self, result: VerificationResult) -> None:
         """Let a sweep's result say it too; what cannot be said was not checked.
@@ -101,7 +141,3 @@ class RetentionClock:
             result.unchecked.append(f"which days LangSmith will soon delete: {error}")
         else:
             result.due, result.past = retained.due, retained.past
-
-
-def _event(day: DueDay) -> DayDue:
-    return DayDue(source=day.source, project=day.project, day=day.day, days_left=day.days_left, why=day.why)

@@ -69,22 +69,37 @@ class SweepSchedule:
     ) -> None:
         self._source = source
         self._sweep = sweep
-        self._quick = rhythms[0]
         self._rhythms = rhythms
+        self._turns: list[_Turn] = []
         self._has_backlog = has_backlog
         self._random = random
         self._tell = tell
-        self._wanted = asyncio.Event()
+        self._news = asyncio.Event()
         self._cause = ""
         self._standing = Standing(tell)
 
     def want(self, cause: str) -> bool:
         """Ask for a quick sweep as soon as possible; False when one was already asked for."""
-        if self._wanted.is_set():
+        if self._cause:
             return False
         self._cause = cause
-        self._wanted.set()
+        self._news.set()
         return True
+
+    def take_over(self, rhythms: Sequence[Rhythm]) -> None:
+        """Go on with other rhythms; a sweep that is under way is ended as it was begun.
+
+        Where an interval is another one, it counts from now.
+        """
+        due_s = {turn.rhythm.plan.depth: turn.due_s for turn in self._turns}
+        kept = {before.plan.depth for before in self._rhythms for now in rhythms if _is_as_often(before, now)}
+        self._rhythms = rhythms
+        if self._turns:
+            self._turns = [
+                _Turn(each, due_s[each.plan.depth] if each.plan.depth in kept else self._next_s(each))
+                for each in rhythms
+            ]
+            self._news.set()
 
     async def run(self) -> None:
         """Sweep until cancelled.
@@ -92,20 +107,23 @@ class SweepSchedule:
         Raises:
             PermanentError: the store's surroundings are wrong.
         """
-        turns = [_Turn(rhythm, self._next_s(rhythm)) for rhythm in self._rhythms]
+        self._turns = [_Turn(rhythm, self._next_s(rhythm)) for rhythm in self._rhythms]
         while True:
-            turn = min(turns, key=lambda turn: turn.due_s)
-            if await self._is_wanted_before(turn.due_s):
-                await self._take(turns[0], self._cause)
+            turn = min(self._turns, key=lambda turn: turn.due_s)
+            if await self._hears_before(turn.due_s):
+                cause, self._cause = self._cause, ""
+                if cause:
+                    await self._take(self._turns[0], cause)
             elif not self._yields(turn):
                 await self._take(turn, "interval")
 
-    async def _is_wanted_before(self, due_s: float) -> bool:
+    async def _hears_before(self, due_s: float) -> bool:
+        """Whether a sweep was asked for, or the rhythms changed, by then."""
         try:
-            await asyncio.wait_for(self._wanted.wait(), max(0.0, due_s - _clock()))
+            await asyncio.wait_for(self._news.wait(), max(0.0, due_s - _clock()))
         except TimeoutError:
             return False
-        self._wanted.clear()
+        self._news.clear()
         return True
 
     def _yields(self, turn: _Turn) -> bool:
@@ -124,7 +142,7 @@ class SweepSchedule:
         except (TransientError, NotCheckedError) as error:
             self._tell(SweepFailed(source=self._source, depth=turn.rhythm.plan.depth, error=str(error)))
             await asyncio.sleep(_AFTER_FAILURE_S)
-            if turn.rhythm is self._quick:
+            if turn.rhythm.plan.depth == self._rhythms[0].plan.depth:
                 self.want(cause)
         turn.due_s = self._next_s(turn.rhythm)
 
@@ -133,13 +151,17 @@ class SweepSchedule:
 
     async def sweep_once(self, cause: str) -> VerificationResult:
         """Sweep everything quickly now and say what was found."""
-        return await self._sweep_now(self._quick, cause)
+        return await self._sweep_now(self._rhythms[0], cause)
 
     async def _sweep_now(self, rhythm: Rhythm, cause: str) -> VerificationResult:
         result = await self._sweep(rhythm.plan)
         self._standing.say(result, whole=rhythm.is_whole)
         self._tell(finished(result, cause))
         return result
+
+
+def _is_as_often(one: Rhythm, other: Rhythm) -> bool:
+    return (one.plan.depth, one.interval_s) == (other.plan.depth, other.interval_s)
 
 
 def finished(result: VerificationResult, cause: str) -> SweepFinished:

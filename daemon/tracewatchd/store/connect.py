@@ -48,6 +48,7 @@ class Sessions:
         # Whoever finds every connection taken waits here, where no time runs out: each use is bounded, and a full
         # house is no outage. Probes do not wait; a connection is spared for them.
         self._turns = asyncio.Semaphore(options.connections - _SPARE)
+        self._uses: dict[object, float] = {}
 
     async def reopen(self) -> None:
         """Make a new pool, asking again where the database is; one connection is made, to see that it can be.
@@ -129,12 +130,22 @@ class Sessions:
             TransientError, PermanentError: what the work met.
             PoisonError: what it stored was refused (only where ``content`` is stored).
         """
-        async with (
-            self._turns,
-            self._lent(self._options.commit_timeout_s, content=content) as connection,
-            self._limited(connection),
-        ):
-            yield connection
+        async with self._turns:
+            use = object()
+            self._uses[use] = _clock()
+            try:
+                async with (
+                    self._lent(self._options.commit_timeout_s, content=content) as connection,
+                    self._limited(connection),
+                ):
+                    yield connection
+            finally:
+                del self._uses[use]
+
+    @property
+    def longest_use_s(self) -> float:
+        """How long the oldest use has been under way by now; 0 without one. Its deadline should have ended it."""
+        return _clock() - min(self._uses.values()) if self._uses else 0.0
 
     async def probe(self) -> None:
         """See that the database answers, within ``connect_timeout_s``.
@@ -212,6 +223,10 @@ def _is_idle(connection: Connection) -> bool:
         return not (connection.is_closed() or connection.is_in_transaction())
     except asyncpg.InterfaceError:  # the link broke, and the pool took it back
         return False
+
+
+def _clock() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _ms(seconds: float) -> int:

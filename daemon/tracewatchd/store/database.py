@@ -22,12 +22,13 @@ from tracewatchd.model.ledger import DirectorySummary, LedgerOutline, LedgerRow,
 from tracewatchd.model.record import Reason, Rejection, TraceRecord
 from tracewatchd.model.results import BatchResult
 from tracewatchd.model.retention import VerifiedDay
-from tracewatchd.store import queries, sweeps, undo
+from tracewatchd.model.traces import RunFilter, RunLine
+from tracewatchd.store import queries, sweeps, traces, undo
 from tracewatchd.store.commit import commit_batch
 from tracewatchd.store.connect import Connection, Sessions, StoreOptions, read_committed
 from tracewatchd.store.fixes import commit_journaled, forget
 from tracewatchd.store.gate import Gate
-from tracewatchd.store.queries import DayCount, StoredRun
+from tracewatchd.store.queries import DayCount, QuarantineCount, StoredRun
 from tracewatchd.store.schema import check_version, migrate, newest, version_of
 from tracewatchd.store.statements import quoted, statement
 
@@ -115,6 +116,11 @@ class TraceDatabase:
     def is_reachable(self) -> bool:
         """Whether no outage is known."""
         return self._gate.is_open
+
+    @property
+    def longest_use_s(self) -> float:
+        """How long the oldest use of a connection has been under way by now; 0 without one."""
+        return self._sessions.longest_use_s
 
     async def available(self) -> None:
         """Return when no outage is known."""
@@ -278,6 +284,10 @@ class TraceDatabase:
         """The last certificate of each project-day, by directory."""
         return await self._read(sweeps.certificates, source)
 
+    async def changed_after(self, source: str, since: Mapping[str, datetime]) -> frozenset[str]:
+        """Those of these directories of which the ledger was written after the moment given for each."""
+        return await self._read(sweeps.changed_after, source, since)
+
     async def ledger_page(self, source: str, directory: str, after: str, limit: int) -> list[LedgerRow]:
         """The next rows of a directory in byte order of their paths, those greater than ``after``."""
         return await self._read(queries.ledger_page, source, directory, after, limit)
@@ -302,6 +312,14 @@ class TraceDatabase:
             if len(page) < _PAGE_ROWS:
                 return
             after = (page[-1]["source"], page[-1]["path"])
+
+    async def quarantined_newest(self, limit: int) -> list[QuarantineRow]:
+        """The files that were quarantined last, of any source."""
+        return [queries.quarantine_row(row) for row in await self._read(_fetch, "quarantined_newest", limit)]
+
+    async def quarantine_counts(self, limit: int) -> list[QuarantineCount]:
+        """How many files are quarantined, by source, project-day and reason."""
+        return [QuarantineCount(**dict(row)) for row in await self._read(_fetch, "quarantine_counts", limit)]
 
     # ---- repairs
 
@@ -370,6 +388,24 @@ class TraceDatabase:
                 return
             after = (page[-1]["run_date"], page[-1]["run_id"])
 
+    async def newest_runs(
+        self, projects: Sequence[str], first: date, last: date, chosen: RunFilter, *, limit: int
+    ) -> list[RunLine]:
+        """The newest runs of some projects and days, both ends included."""
+        return await self._read(traces.newest, projects, (first, last), chosen, limit)
+
+    async def trace_lines(self, trace_id: UUID, *, limit: int) -> list[RunLine]:
+        """The earliest runs of a trace, without their JSON."""
+        return await self._read(traces.of_trace, trace_id, limit)
+
+    async def trace_of(self, run_id: UUID) -> UUID | None:
+        """The trace of a run; None where there is no such run."""
+        return await self._read(traces.trace_of, run_id)
+
+    async def projects_in(self, directory: str) -> set[str]:
+        """What the projects of the runs in a project's folder, or in ``<project folder>/<day>``, are called."""
+        return await self._read(traces.projects_in, directory)
+
     async def project_days(self) -> list[DayCount]:
         """Counts per project and day."""
         return [DayCount(*row) for row in await self._read(_fetch, "project_days")]
@@ -389,6 +425,10 @@ class TraceDatabase:
     async def release_lease(self, name: str, holder: str) -> None:
         """Give a lease up if it is ours; one attempt, for whoever is about to leave."""
         await self._ask(_fetch, "release_lease", name, holder)
+
+    async def leases(self) -> dict[str, str]:
+        """Who holds which lease now, by the lease's name."""
+        return {row["name"]: row["holder"] for row in await self._read(_fetch, "leases")}
 
     async def register_source(self, source: str, host: str, root: str) -> None:
         """Remember that a source lies at this root on this host.

@@ -80,6 +80,28 @@ def describe(directory: Path, binaries: Path | None = None) -> Address:
     return Address(dsn, shlex.join([str(program) if program.exists() else "psql", dsn]))
 
 
+def has_cluster(directory: Path) -> bool:
+    """Whether an embedded database was ever made in a directory.
+
+    Raises:
+        PermanentError: we may not look.
+    """
+    with _classified(directory):
+        return cluster_major(Home(directory.absolute()).data) is not None
+
+
+def try_binaries(directory: Path, binaries: Path | None) -> None:
+    """See that there are programs that could serve an embedded database in a directory; blocks.
+
+    Raises:
+        ConfigError: the embedded Postgres is not installed.
+        PermanentError: its programs cannot be run here.
+    """
+    with _classified(directory):
+        place = next(level for level in (directory.absolute(), *directory.absolute().parents) if level.exists())
+        find_binaries(binaries or wheel_binaries(), identities(Home(place).owner))
+
+
 class EmbeddedServer:
     """A user of the embedded server of one directory, and its owner where nobody else is.
 

@@ -52,6 +52,16 @@ class DayCount:
     runs: int
 
 
+@dataclass(frozen=True, slots=True)
+class QuarantineCount:
+    """How many files of a project-day are quarantined for one reason; ``directory`` is ``<project folder>/<day>``."""
+
+    source: str
+    directory: str
+    reason: str
+    files: int
+
+
 def _aware(stored: datetime) -> datetime:
     """A time as the model has it: the driver gives infinities, and nothing else, as naive extremes."""
     return stored.replace(tzinfo=UTC) if stored.tzinfo is None else stored

@@ -8,7 +8,8 @@ from tracewatchd.store.statements import migrations, quoted
 
 _LOCK = 0x7472_6163_6577
 """Advisory lock of everyone who migrates: the bytes of "tracew"."""
-_OLDEST_SERVER = 14
+OLDEST_SERVER = 14
+"""The oldest major version of PostgreSQL that our SQL runs on."""
 
 
 def newest(schema: str = "public") -> int:
@@ -41,7 +42,7 @@ async def migrate(connection: Connection, *, schema: str = "public") -> tuple[in
             in the schema is not ours.
     """
     server = connection.get_server_version()
-    if server.major < _OLDEST_SERVER:
+    if server.major < OLDEST_SERVER:
         raise PermanentError(f"PostgreSQL {server.major} is too old", hint="14 or newer is needed")
     async with read_committed(connection):  # READ COMMITTED: what the last holder of the lock did must be seen
         await connection.execute("SELECT pg_advisory_xact_lock($1)", _LOCK)

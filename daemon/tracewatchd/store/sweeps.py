@@ -96,6 +96,14 @@ async def certificates(connection: Connection, schema: str, source: str) -> dict
     return {row["directory"]: _certificate(source, row) for row in rows}
 
 
+async def changed_after(
+    connection: Connection, schema: str, source: str, since: Mapping[str, datetime]
+) -> frozenset[str]:
+    """Those of these directories of which the ledger was written after the moment given for each."""
+    rows = await connection.fetch(statement("changed_after", schema), source, list(since), list(since.values()))
+    return frozenset(row["directory"] for row in rows)
+
+
 def _certificate(source: str, row: asyncpg.Record) -> Certificate:
     return Certificate(
         source=source,

@@ -72,7 +72,7 @@ def calendar_of(data: Data) -> Calendar:
     by_project: dict[tuple[str, str], list[Cell]] = defaultdict(list)
     for (source, directory), cell in drawn:
         by_project[source, directory.rpartition("/")[0]].append(cell)
-    projects = [ProjectCalendar(*project, _months(days)) for project, days in by_project.items()]
+    projects = [ProjectCalendar(*project, months_of(days)) for project, days in by_project.items()]
     return Calendar(projects, len(cells) - len(drawn))
 
 
@@ -100,7 +100,8 @@ def in_days(days: int) -> str:
     return {0: "today", 1: "tomorrow"}.get(days, f"in {days} days")
 
 
-def _months(cells: Sequence[Cell]) -> tuple[Month, ...]:
+def months_of(cells: Sequence[Cell]) -> tuple[Month, ...]:
+    """The days of one project, laid out in the months that hold any of them."""
     by_day = {cell.day: cell for cell in cells}
     firsts = sorted({day.replace(day=1) for day in by_day})
     return tuple(Month(first, tuple(by_day.get(day) for day in _days_of(first))) for first in firsts)
