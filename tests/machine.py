@@ -15,6 +15,7 @@ import sys
 import sysconfig
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 from uuid import uuid4
@@ -223,8 +224,12 @@ def _power_off(holder: subprocess.Popen[bytes], name: str) -> None:
             os.killpg(holder.pid, signal.SIGKILL)
             holder.wait(PATIENCE_S)
     for hierarchy in _HIERARCHIES:
-        for directory in sorted((hierarchy / name).rglob("*"), reverse=True):
-            if directory.is_dir():
-                directory.rmdir()
-        with suppress(FileNotFoundError):
-            (hierarchy / name).rmdir()
+        eventually(partial(_removed, hierarchy / name), why="its control groups are still in use")
+
+
+def _removed(group: Path) -> bool:
+    """Remove a control group with those in it, as far as nothing runs there any more; whether it is gone."""
+    for directory in (*sorted((each for each in group.rglob("*") if each.is_dir()), reverse=True), group):
+        with suppress(OSError):
+            directory.rmdir()
+    return not group.exists()
