@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import random
 import re
 import time
@@ -78,6 +79,7 @@ class Lookup:
 
 def measure(cluster: Cluster, directory: Path, sets: Sequence[tuple[int, int]], times: int) -> str:  # noqa: ARG001 - as the other parts
     """The section of the results: percentiles of each lookup on each set of rows, and the plans on the first."""
+    busy = os.getloadavg()[0]
     cluster.create(TEMPLATE)
     migrate(cluster.url(TEMPLATE))
     measured: list[str] = []
@@ -89,7 +91,7 @@ def measure(cluster: Cluster, directory: Path, sets: Sequence[tuple[int, int]], 
             f"| {rows:,} of {mean / 1_000:g} kB ({size}) | {name} | {_figures(spent[name])} |" for name in spent
         ]
         plans = plans or _plans(cluster, rows)
-    return _report(measured, plans, times)
+    return _report(measured, plans, times, busy)
 
 
 def _fill(cluster: Cluster, rows: int, mean: int) -> str:
@@ -179,13 +181,14 @@ def _literal(value: object) -> str:
     return "NULL" if value is None else str(value) if isinstance(value, int) else f"'{value}'"
 
 
-def _report(measured: Sequence[str], plans: Mapping[str, str], times: int) -> str:
+def _report(measured: Sequence[str], plans: Mapping[str, str], times: int, busy: float) -> str:
     shown = "\n".join(f"*{name}*:\n\n```text\n{plan}\n```\n" for name, plan in plans.items())
     return f"""\
 Five lookups, each {times:,} times with other arguments, one after the other on one connection through the server's
 socket, until the last row has arrived. Runs lie in traces of 80 over {_DAYS} days, in the order of their times, half of
 them in the one project that is asked about, so that its days have a sixtieth of all runs each; 3 % are errors. Nothing
-is warmed up beforehand. What is asked of a project-day grows with the runs of that day.
+is warmed up beforehand. What is asked of a project-day grows with the runs of that day. The machine's load average when
+it began was {busy:.1f}: what is beyond a few tenths was other work on the same cores.
 
 - *run by id* and *trace by id* fetch whole runs, their JSON included (a trace is 80 runs).
 - *newest* and *errors of a project-day* are what `tracewatchd traces list` asks, at most {_LISTED} runs.

@@ -237,7 +237,7 @@ class Sweep(_Section):
         " first; 0: none",
     )
     full_budget_s: float = Field(
-        default=1, ge=0, le=86_400, description="Time after which a rolling full sweep begins no other project-day"
+        default=0.5, ge=0, le=86_400, description="Time after which a rolling full sweep begins no other project-day"
     )
     deep_interval_s: float = Field(
         default=1_800,
@@ -246,7 +246,7 @@ class Sweep(_Section):
         description="Time between two rolling deep sweeps, which compare project-days with their whole rows; 0: none",
     )
     deep_budget_s: float = Field(
-        default=1, ge=0, le=86_400, description="Time after which a rolling deep sweep begins no other project-day"
+        default=0.5, ge=0, le=86_400, description="Time after which a rolling deep sweep begins no other project-day"
     )
     budget_bytes: int = Field(
         default=4_096 * _MIB,
