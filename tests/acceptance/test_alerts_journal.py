@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from alerting import RECIPE, recorded
-from machine import Machine, machine, why_not
+from systemd_machine import Machine, machine, why_not
 
 _WHY_NOT = why_not() or ("" if shutil.which("jq") else "jq is not installed (tests/alert-tools installs it)")
 

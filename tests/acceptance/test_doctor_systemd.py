@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from machine import CREDENTIALS, UNIT, Machine, machine, why_not
+from systemd_machine import CREDENTIALS, UNIT, Machine, machine, why_not
 
 pytestmark = pytest.mark.xdist_group("systemd")
 

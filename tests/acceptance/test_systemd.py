@@ -12,10 +12,10 @@ import asyncpg
 import pytest
 
 from daemons import query, rows_reach
-from machine import CREDENTIALS, UNIT, Machine, machine, why_not
 from postgres import Server, run_now
 from run_files import put, run_body, run_path
 from running import eventually
+from systemd_machine import CREDENTIALS, UNIT, Machine, machine, why_not
 
 pytestmark = pytest.mark.xdist_group("systemd")
 
