@@ -19,12 +19,11 @@ import idle
 import latency
 import limits
 import lookups
+import machine
 import memory
 import sweeping
 import throughput
 from cluster import Cluster, cluster, newest_programs
-
-import machine
 
 RESULTS = Path(__file__).parents[1] / "docs" / "benchmarks.md"
 _HEADING = re.compile(r"^## (.+)\n", re.MULTILINE)
