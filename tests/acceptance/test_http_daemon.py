@@ -194,11 +194,11 @@ def test_a_standby_is_ready(desk: Desk) -> None:
 
 
 def test_a_port_in_use_is_a_start_that_failed(desk: Desk) -> None:
-    """The daemon says so in a plain sentence with a hint, and ends as for any configuration that cannot be used."""
+    """The daemon says so in a plain sentence with a hint, and ends so that a supervisor tries again later."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         desk.settings["TRACEWATCHD_HTTP__PORT"] = str(taken.getsockname()[1])
         with daemon(env=desk.env, cwd=desk.directory) as found:
-            assert ended(found) == 78
+            assert ended(found) == 70
         last = stopped(found)
     assert "is in use by another process" in last["cause"]
     assert "http.port of its own" in last["hint"]

@@ -15,7 +15,7 @@ from http_serving import TOKEN, Served, serving
 from soon import soon, soon_answered
 from standings import status, trouble
 from tracewatchd.model.daemon_status import DaemonStatus
-from tracewatchd.model.errors import ConfigError
+from tracewatchd.model.errors import PermanentError
 from tracewatchd.model.events import HttpRefused, HttpStarted
 from tracewatchd.service.http import server as server_module
 
@@ -312,7 +312,7 @@ async def test_a_port_in_use_is_a_plain_sentence() -> None:
     """Two cannot listen at one port; what to do is said."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(ConfigError, match=f"http.port: 127.0.0.1 port {port} is in use") as caught:
+        with pytest.raises(PermanentError, match=f"http.port: 127.0.0.1 port {port} is in use") as caught:
             async with serving(port=port):
                 pass
     assert "http.port of its own" in caught.value.hint
@@ -320,7 +320,7 @@ async def test_a_port_in_use_is_a_plain_sentence() -> None:
 
 async def test_an_address_of_nobody_is_a_plain_sentence() -> None:
     """An address that this machine does not have cannot be listened at."""
-    with pytest.raises(ConfigError, match=r"cannot listen at 192\.0\.2\.1 port 0: "):
+    with pytest.raises(PermanentError, match=r"cannot listen at 192\.0\.2\.1 port 0: "):
         async with serving(host="192.0.2.1"):
             pass
 

@@ -19,7 +19,7 @@ from aiohttp import web
 from aiohttp.http import HttpProcessingError
 
 from tracewatchd.model.daemon_status import DaemonStatus, DatabaseAnswers
-from tracewatchd.model.errors import ConfigError
+from tracewatchd.model.errors import PermanentError
 from tracewatchd.model.events import HttpRefused, HttpStarted, Tell
 from tracewatchd.service.http import page
 from tracewatchd.service.http.answers import StoreAnswers
@@ -81,7 +81,7 @@ class HttpServer:
         """Listen and answer until cancelled; then end, within a limit, what is under way.
 
         Raises:
-            ConfigError: the address cannot be listened at.
+            PermanentError: the address cannot be listened at.
         """
         listening = _listening(self._set.host, self._set.port)
         runner = web.AppRunner(
@@ -238,14 +238,14 @@ def _listening(host: str, port: int) -> socket.socket:
     return listening
 
 
-def _cannot_listen(host: str, port: int, error: OSError) -> ConfigError:
+def _cannot_listen(host: str, port: int, error: OSError) -> PermanentError:
     if error.errno == errno.EADDRINUSE:
-        return ConfigError(
+        return PermanentError(
             f"http.port: {host} port {port} is in use by another process",
             hint="Perhaps another tracewatchd: give this one an http.port of its own (0: any free one), or"
             " http.enabled = false.",
         )
-    return ConfigError(
+    return PermanentError(
         f"http.host: cannot listen at {host} port {port}: {error.strerror}",
         hint="Choose an address of this machine and a port above 1023.",
     )
