@@ -31,6 +31,7 @@ def place(server: Server, template: str, tmp_path_factory: pytest.TempPathFactor
     desk = Desk(tmp_path_factory.mktemp("examples"), server.create_database(template))
     desk.settings["TRACEWATCHD_WATCH__ROOTS"] = "data"
     assert desk.run("sample", "data", "--runs", "40").returncode == 0
+    put(desk.directory / "data", "support-bot/2026-11-20/one.json", body(1))
     assert desk.run("archive", "to-db", "--all").returncode == 0
     upstream = Upstream()
     upstream.add_project("support-bot")
@@ -79,9 +80,6 @@ def test_each_example_works_where_the_sample_is_loaded(place: Desk, example: lis
             broken.write_bytes(body(1))
     if example[:2] == ["archive", "fixes"] and example[2] != "list":
         _put_into_the_journal(place, example[3], state="rolled_back" if example[2] == "release" else "applied")
-    if example[:2] == ["archive", "restore"]:
-        put(place.directory / "data", "support-bot/2026-11-20/one.json", body(1))
-        assert place.run("archive", "zip", "--project", "support-bot", "--date", "2026-11-20").returncode == 0
     if example[0] == "run":
         with running(*example, env=place.env, cwd=place.directory) as daemon:
             daemon.wait_for("daemon.ready")

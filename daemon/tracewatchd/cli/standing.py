@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -75,6 +76,7 @@ def status(
         _show(standing, Output(as_json=as_json))
         return _exit(standing, strict=strict)
     last = Exit.NOT_CHECKED
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background work begins with it ignored
     with suppress(KeyboardInterrupt):
         for standing in _again_and_again(settings):
             _show_anew(standing, Output(as_json=as_json))
