@@ -26,14 +26,14 @@ def test_check_says_what_was_read(tmp_path: Path) -> None:
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines() == [
         f"configuration file: {tmp_path / 'tracewatchd.toml'}",
-        "settings that differ from their defaults: 2",
+        "settings that differ from their defaults: 3",
         f"root {tmp_path / 'here'} (source {tmp_path / 'here'}): ready; 0 run files, 0 other entries ignored",
         f"root {tmp_path / 'later'} (source {tmp_path / 'later'}): does not exist yet",
         f"root {tmp_path / 'file/under'} (source {tmp_path / 'file/under'}): does not exist yet",
     ]
     told = json.loads(command("config", "check", "--json", env=environment(), cwd=tmp_path).stdout)
     assert told["file"] == str(tmp_path / "tracewatchd.toml")
-    assert told["differing"] == ["watch.roots", "log.format"]
+    assert told["differing"] == ["watch.roots", "log.format", "http.port"]
     assert [root["state"] for root in told["roots"]] == ["ready", "does not exist yet", "does not exist yet"]
 
 
