@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Coroutine, Sequence
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 from typing import TypeVar
@@ -122,6 +122,22 @@ async def test_a_wish_is_swept_at_once_and_nothing_before_it() -> None:
     assert sweeps.begun == 1
 
 
+@pytest.mark.parametrize("turns", range(6))
+async def test_a_stop_in_the_moment_of_a_wish_is_heard(turns: int) -> None:
+    """Cancelled while a wish is on its way, the schedule ends: it does not wait for its next sweep instead."""
+    sweeps = Sweeps()
+    sweeps.may_end.clear()
+    running = asyncio.create_task(sweeps.schedule.run())
+    await asyncio.sleep(0)
+    sweeps.schedule.want("watch started")
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    running.cancel()
+    done, _ = await asyncio.wait([running], timeout=PATIENCE_S)
+    assert done
+    assert running.cancelled()
+
+
 async def test_a_wish_from_before_the_start_is_kept() -> None:
     """A sweep that was wanted before the schedule runs is made when it does."""
     sweeps = Sweeps()
@@ -157,13 +173,11 @@ async def test_the_interval_is_spread_so_that_daemons_do_not_sweep_in_step(monke
     """Each wait differs from the interval by up to a tenth of it."""
     waits: list[float] = []
 
-    async def timed_out(wanted: Coroutine[object, object, object], wait_s: float) -> None:
-        wanted.close()
-        waits.append(wait_s)
-        await asyncio.sleep(0)
-        raise TimeoutError
+    def over_at_once(due_s: float) -> asyncio.Timeout:
+        waits.append(due_s - asyncio.get_running_loop().time())
+        return asyncio.timeout(0)
 
-    monkeypatch.setattr(asyncio, "wait_for", timed_out)
+    monkeypatch.setattr(asyncio, "timeout_at", over_at_once)
     sweeps = Sweeps(interval_s=100)
     async with at_work(sweeps):
         await soon(lambda: len(waits) > 50)

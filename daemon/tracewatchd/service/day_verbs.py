@@ -89,6 +89,7 @@ class DayVerbs:
 
     async def zip(self, day: ProjectDay) -> Done:
         """From files into a zip."""
+        give_back_memory()  # a zip's directory needs memory of another kind than what came before
         packing = self._archiving.packing(self._place)
         result = await in_thread(
             lambda go_on: packing.carry_out(day, go_on, dry_run=self._dry_run),
@@ -98,6 +99,7 @@ class DayVerbs:
 
     async def upload(self, day: ProjectDay) -> Done:
         """From the zip to Drive."""
+        give_back_memory()
         async with self._archiving.drive() as drive:
             uploads = self._archiving.upload(drive)
             if self._dry_run:
@@ -120,7 +122,6 @@ class DayVerbs:
             assembly.line(self._place),
             lambda progress: self._show(day, Step.TO_DB, progress.done, progress.found),
         )
-        give_back_memory()  # the zip needs memory of another kind than loads do
         return Done(
             counts=_numbers(asdict(result)),
             complaint="not every file was loaded: " + _said(asdict(result), _LOAD_GAPS) if _is_short(result) else "",

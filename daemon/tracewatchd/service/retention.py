@@ -76,7 +76,8 @@ class RetentionClock:
             if self._set.retentions:
                 await self.look()
             with suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._set.look_s)
+                async with asyncio.timeout(self._set.look_s):
+                    await self._changed.wait()
 
     async def look(self) -> None:
         """Tell what is due and was not told today. What the store cannot say now is told at another look."""

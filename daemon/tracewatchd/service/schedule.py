@@ -120,7 +120,8 @@ class SweepSchedule:
     async def _hears_before(self, due_s: float) -> bool:
         """Whether a sweep was asked for, or the rhythms changed, by then."""
         try:
-            await asyncio.wait_for(self._news.wait(), max(0.0, due_s - _clock()))
+            async with asyncio.timeout_at(due_s):
+                await self._news.wait()
         except TimeoutError:
             return False
         self._news.clear()
